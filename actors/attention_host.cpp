@@ -1,0 +1,52 @@
+#include "actors/attention_host.hpp"
+
+namespace quadrant::actors {
+
+attention_host::attention_host(parts p)
+    : parts_(std::move(p)), link_(std::make_shared<worker_link>()),
+      kv_memory_(std::size_t(parts_.kv_blocks) * parts_.shard->kv.block_bytes()),
+      landing_memory_(parts_.plan->landing_of(parts_.id).bytes()), token_slots_(std::size_t(parts_.token_slots)),
+      device_(parts_.name, {.num_threads = parts_.threads, .pin = parts_.pin, .spin = parts_.pin}) {
+  auto& endpoint = *parts_.endpoint;
+  const auto& plan = *parts_.plan;
+  kv_ref_ = endpoint.register_memory({kv_memory_.data(), kv_memory_.size()});
+  landing_ref_ = endpoint.register_memory({landing_memory_.data(), landing_memory_.size()});
+  link_->endpoint = &endpoint;
+  link_->landing = {landing_memory_.data(), landing_memory_.size()};
+  link_->landing_layout = plan.landing_of(parts_.id);
+  if (parts_.id.kind == role::prefill && parts_.id.stage + 1 < plan.layout().prefill_pp)
+    link_->next_layout = plan.landing_of({role::prefill, parts_.id.stage + 1, parts_.id.rank});
+  if (plan.num_groups(parts_.id.kind) > 0) link_->expert_layout = plan.dispatch_of(parts_.id.kind);
+  link_->failed = parts_.failed;
+  link_->self = endpoint.self();
+  link_->self.inbox = endpoint.open_inbox([link = link_](std::span<const std::byte> message) { take_arrival(*link, message); });
+
+  for (std::uint32_t i = 0; i < plan.slots_of(parts_.id.kind); ++i) {
+    slot s;
+    s.frame = std::make_unique<model::frame>(parts_.shard->config, parts_.shard->numerics, parts_.shard->spec, parts_.shard->shape,
+                                             plan.frame_of(parts_.id.kind));
+    s.arena_key = endpoint.register_memory(s.frame->arena()).key;
+    s.stream = device_.make_stream();
+    s.fabric = std::make_unique<slot_fabric>(link_, i, s.frame->arena(), s.arena_key);
+    slots_.push_back(std::move(s));
+  }
+}
+
+attention_host::~attention_host() {
+  parts_.endpoint->close_inbox(link_->self.inbox);
+  parts_.endpoint->deregister(kv_ref_.key);
+  parts_.endpoint->deregister(landing_ref_.key);
+  for (const auto& s : slots_) parts_.endpoint->deregister(s.arena_key);
+}
+
+void attention_host::connect(const std::vector<peer>& peers) { link_->around = parts_.plan->around(parts_.id, peers); }
+
+void attention_host::launch(std::uint32_t index, model::batch step, launch_hooks hooks) {
+  auto& s = slots_[index];
+  const model::step_env env{.ops = parts_.ops, .f = s.frame.get(), .kv_pool = kv_memory_.data(), .token_slots = token_slots_.data()};
+  model::step_hooks step_hooks{.previous = hooks.in_order && !previous_.empty() ? &previous_ : nullptr, .kv_ready = std::move(hooks.kv_ready), .done = {}};
+  if (hooks.done) step_hooks.done = [frame = s.frame.get(), done = std::move(hooks.done)] { done(*frame); };
+  previous_ = model::enqueue(parts_.shard->program, env, std::move(step), *s.stream, s.fabric.get(), std::move(step_hooks));
+}
+
+} // namespace quadrant::actors

@@ -1,0 +1,72 @@
+// actors/attention_host.hpp: what a prefill shard and a decode worker have in common: a part of the model on a device, its KV pool, and
+// one frame, stream and fabric for each micro-batch slot.
+//
+//   actor ─ launch(slot, batch) ─▶ stream of the slot ─▶ done on the device thread ─▶ a message to the actor
+// Threads built by the node agent; launch: the owning actor
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "actors/cluster_plan.hpp"
+#include "actors/slot_fabric.hpp"
+#include "gpu/backend.hpp"
+#include "gpu/device.hpp"
+#include "model/family.hpp"
+#include "transport/endpoint.hpp"
+
+namespace quadrant::actors {
+
+class attention_host {
+public:
+  struct parts {
+    std::string name;
+    worker_id id;
+    std::shared_ptr<const cluster_plan> plan;
+    std::shared_ptr<const model::shard> shard;
+    const gpu::ops_table* ops;
+    std::shared_ptr<transport::endpoint> endpoint;
+    int threads = 1;
+    bool pin = false;
+    std::int32_t kv_blocks = 0;
+    std::int32_t token_slots = 0;
+    std::function<void(failure)> failed; ///< a peer is lost; any thread
+  };
+  explicit attention_host(parts p);
+  ~attention_host();
+
+  [[nodiscard]] const parts& about() const noexcept { return parts_; }
+  [[nodiscard]] transport::address address() const { return link_->self; }
+  [[nodiscard]] transport::remote_span landing() const noexcept { return landing_ref_; }
+  [[nodiscard]] transport::remote_span kv_pool() const noexcept { return kv_ref_; }
+  [[nodiscard]] std::byte* kv_bytes() const noexcept { return kv_memory_.data(); }
+  [[nodiscard]] gpu::device_times device_times() const { return device_.times(); }
+
+  void connect(const std::vector<peer>& peers);
+
+  struct launch_hooks {
+    std::function<void(std::int32_t layer)> kv_ready;
+    std::function<void(const model::frame&)> done; ///< on the device thread: read the results before it returns
+    bool in_order = false;                         ///< KV of each layer after that of the launch before
+  };
+  void launch(std::uint32_t slot, model::batch step, launch_hooks hooks);
+
+private:
+  struct slot {
+    std::unique_ptr<model::frame> frame;
+    std::uint64_t arena_key;
+    std::shared_ptr<gpu::stream> stream;
+    std::unique_ptr<slot_fabric> fabric;
+  };
+  parts parts_;
+  std::shared_ptr<worker_link> link_;
+  gpu::aligned_bytes kv_memory_, landing_memory_;
+  std::vector<std::int32_t> token_slots_;
+  transport::remote_span kv_ref_, landing_ref_;
+  std::vector<slot> slots_;
+  model::kv_events previous_;
+  gpu::device device_; ///< last: it ends first, before what its kernels use
+};
+
+} // namespace quadrant::actors

@@ -1,0 +1,94 @@
+// actors/observed.hpp: the one base of every actor: it counts what the console shows.
+//
+// Counting is a few relaxed atomics a message; nothing is sampled and nothing is sent.
+// Threads enqueue: any; the rest: the actor's own
+#pragma once
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include <caf/all.hpp>
+
+#include "config/clock.hpp"
+
+namespace quadrant::actors {
+
+struct actor_stats {
+  caf::actor_id id = 0;
+  std::string role;
+  std::atomic<std::uint64_t> enqueued{0}, handled{0}, busy_ns{0}, max_ns{0};
+  std::atomic<const char*> state{"starting"};
+
+  [[nodiscard]] std::uint64_t mailbox() const noexcept {
+    const auto out = handled.load(std::memory_order_relaxed), in = enqueued.load(std::memory_order_relaxed);
+    return in > out ? in - out : 0;
+  }
+};
+
+/// Every living actor of this process.
+class actor_registry {
+public:
+  static actor_registry& instance() {
+    static actor_registry registry;
+    return registry;
+  }
+  std::shared_ptr<actor_stats> add(caf::actor_id id, std::string role) {
+    auto stats = std::make_shared<actor_stats>();
+    stats->id = id;
+    stats->role = std::move(role);
+    const std::lock_guard hold(mutex_);
+    living_[id] = stats;
+    return stats;
+  }
+  void remove(caf::actor_id id) {
+    const std::lock_guard hold(mutex_);
+    living_.erase(id);
+  }
+  [[nodiscard]] std::vector<std::shared_ptr<const actor_stats>> all() const {
+    const std::lock_guard hold(mutex_);
+    std::vector<std::shared_ptr<const actor_stats>> list;
+    for (const auto& [id, stats] : living_) list.push_back(stats);
+    return list;
+  }
+
+private:
+  mutable std::mutex mutex_;
+  std::map<caf::actor_id, std::shared_ptr<actor_stats>> living_;
+};
+
+template <class Base>
+class observed : public Base {
+public:
+  observed(caf::actor_config& config, std::string role)
+      : Base(config), stats_(actor_registry::instance().add(this->id(), std::move(role))) {}
+  ~observed() override { actor_registry::instance().remove(stats_->id); }
+
+  void enqueue(caf::mailbox_element_ptr message, caf::execution_unit* unit) override {
+    stats_->enqueued.fetch_add(1, std::memory_order_relaxed);
+    Base::enqueue(std::move(message), unit);
+  }
+  caf::invoke_message_result consume(caf::mailbox_element& message) override {
+    const auto start = steady_clock::monotonic_ns();
+    const auto outcome = Base::consume(message);
+    const auto took = std::uint64_t(steady_clock::monotonic_ns() - start);
+    stats_->busy_ns.fetch_add(took, std::memory_order_relaxed);
+    if (took > stats_->max_ns.load(std::memory_order_relaxed)) stats_->max_ns.store(took, std::memory_order_relaxed);
+    if (outcome != caf::invoke_message_result::skipped) stats_->handled.fetch_add(1, std::memory_order_relaxed);
+    return outcome;
+  }
+  const char* name() const override { return stats_->role.c_str(); }
+
+protected:
+  /// A word for the console; must be a literal.
+  void now(const char* state) { stats_->state.store(state, std::memory_order_relaxed); }
+
+private:
+  std::shared_ptr<actor_stats> stats_;
+};
+
+} // namespace quadrant::actors

@@ -1,0 +1,165 @@
+#include "actors/slot_fabric.hpp"
+
+#include <atomic>
+#include <cstring>
+
+#include "actors/wire.hpp"
+
+namespace quadrant::actors {
+namespace {
+
+template <class Fill>
+std::vector<std::byte> arrival(Fill&& fill) {
+  return to_bytes(msg::arrival::make(std::forward<Fill>(fill), 0, 30));
+}
+
+/// Fires when all transfers of one op have ended; a failed one is reported, and the stream goes on: its step is lost anyway.
+class transfer_group {
+public:
+  transfer_group(std::shared_ptr<worker_link> link, std::size_t count, gpu::event all) : state_(std::make_shared<state>(std::move(link), count, std::move(all))) {
+    if (count == 0) state_->all.fire();
+  }
+  void submit(const transport::address& to, transport::transfer what) {
+    state_->link->endpoint->submit(to, std::move(what), [s = state_](result<void> outcome) {
+      if (!outcome) s->link->failed(outcome.error());
+      if (s->open.fetch_sub(1) == 1) s->all.fire();
+    });
+  }
+
+private:
+  struct state {
+    state(std::shared_ptr<worker_link> l, std::size_t n, gpu::event e) : link(std::move(l)), open(n), all(std::move(e)) {}
+    std::shared_ptr<worker_link> link;
+    std::atomic<std::size_t> open;
+    gpu::event all;
+  };
+  std::shared_ptr<state> state_;
+};
+
+transport::remote_span within(transport::remote_span region, std::size_t offset, std::size_t bytes) {
+  return {region.key, region.offset + offset, bytes};
+}
+
+} // namespace
+
+void slot_fabric::send_next(gpu::stream& s, const std::byte* from, std::size_t bytes) {
+  const auto ordinal = sent_steps_++;
+  gpu::event sent;
+  s.launch([link = link_, slot = slot_, ordinal, from, bytes, sent](gpu::team&) {
+    const auto& next = link->around.next_stage;
+    transfer_group(link, 1, sent).submit(next.address, {
+        .slices = {{{from, bytes}, within(next.landing, link->next_layout.hand_over_offset(slot), bytes)}},
+        .message = arrival([&](wire::Arrival::Builder& b) {
+          auto a = b.initHandOver();
+          a.setSlot2(slot);
+          a.setOrdinal2(ordinal);
+        }),
+        .kind = transport::traffic::dispatch});
+  });
+  s.wait(sent);
+}
+
+void slot_fabric::receive_previous(gpu::stream& s, std::byte* to, std::size_t bytes) {
+  gpu::event here;
+  link_->arrived.expect({arrival_kind::hand_over, slot_, received_steps_++}, 1, here);
+  s.wait(here);
+  s.launch([link = link_, slot = slot_, to, bytes](gpu::team&) {
+    std::memcpy(to, link->landing.data() + link->landing_layout.hand_over_offset(slot), bytes);
+  });
+}
+
+void slot_fabric::gather(gpu::stream& s, const gpu::gather_op& op) {
+  const auto ordinal = gathers_++;
+  const auto ranks = std::uint32_t(link_->around.tp_ranks.size());
+  const std::size_t bytes = std::size_t(op.rows) * std::size_t(op.part_bytes);
+  QCHECK_LE(bytes, link_->landing_layout.part_bytes);
+  gpu::event sent, here;
+  link_->arrived.expect({arrival_kind::gather, slot_, ordinal}, ranks - 1, here);
+  s.launch([link = link_, slot = slot_, ordinal, ranks, bytes, op, sent](gpu::team&) {
+    transfer_group group(link, ranks - 1, sent);
+    const auto self = link->around.tp_rank;
+    for (std::uint32_t rank = 0; rank < ranks; ++rank) {
+      if (rank == self) continue;
+      const auto& peer = link->around.tp_ranks[rank];
+      group.submit(peer.address, {
+          .slices = {{{op.local, bytes}, within(peer.landing, link->landing_layout.gather_offset(slot, ordinal, self), bytes)}},
+          .message = arrival([&](wire::Arrival::Builder& b) {
+            auto a = b.initGather();
+            a.setSlot(slot);
+            a.setOrdinal(ordinal);
+            a.setSource(self);
+          }),
+          .kind = transport::traffic::dispatch});
+    }
+  });
+  s.wait(sent);
+  s.wait(here);
+  s.launch([link = link_, slot = slot_, ordinal, ranks, op](gpu::team&) {
+    const std::size_t part = std::size_t(op.part_bytes), row_bytes = ranks * part;
+    for (std::uint32_t rank = 0; rank < ranks; ++rank) {
+      const auto* from = rank == link->around.tp_rank ? op.local
+                                                      : link->landing.data() + link->landing_layout.gather_offset(slot, ordinal, rank);
+      for (std::int32_t row = 0; row < op.rows; ++row)
+        if (auto* to = op.all + std::size_t(row) * row_bytes + rank * part; to != from + std::size_t(row) * part)
+          std::memcpy(to, from + std::size_t(row) * part, part);
+    }
+  });
+}
+
+void slot_fabric::experts(gpu::stream& s, const gpu::expert_op& op) {
+  const auto ordinal = dispatches_++;
+  gpu::event sent, back;
+  s.launch([link = link_, slot = slot_, ordinal, op, arena = arena_, key = arena_key_, sent, back](gpu::team&) {
+    std::vector<const expert_peer*> busy;
+    for (const auto& e : link->around.experts)
+      if (op.offsets[e.end_expert] > op.offsets[e.first_expert]) busy.push_back(&e);
+    link->arrived.expect({arrival_kind::combine, slot, ordinal}, std::uint32_t(busy.size()), back);
+    transfer_group group(link, busy.size(), sent);
+    const auto caller = link->around.caller;
+    for (const auto* e : busy) {
+      const auto first = op.offsets[e->first_expert], rows = op.offsets[e->end_expert] - first;
+      const auto place = link->expert_layout.first_row(caller, slot);
+      const std::size_t row_bytes = std::size_t(op.row_bytes), bytes = std::size_t(rows) * row_bytes;
+      QCHECK_LE(rows, link->expert_layout.rows);
+      transport::transfer what{
+          .slices = {{{op.rows + std::size_t(first) * row_bytes, bytes}, within(e->group.landing, link->expert_layout.row_offset(place), bytes)}},
+          .message = arrival([&](wire::Arrival::Builder& b) {
+            auto d = b.initDispatch();
+            d.setCaller(caller);
+            d.setSlot(slot);
+            d.setOrdinal(ordinal);
+            d.setLayer(std::uint32_t(op.layer));
+            auto counts = d.initCounts(unsigned(e->end_expert - e->first_expert));
+            for (unsigned i = 0; i < counts.size(); ++i)
+              counts.set(i, op.offsets[e->first_expert + std::int32_t(i) + 1] - op.offsets[e->first_expert + std::int32_t(i)]);
+            write(d.initReplyTo(), link->self);
+            const std::size_t out_bytes = std::size_t(rows) * std::size_t(op.out_row_bytes);
+            const auto out_offset = std::size_t(op.out - arena.data()) + std::size_t(first) * std::size_t(op.out_row_bytes);
+            write(d.initOut(), transport::remote_span{key, out_offset, out_bytes});
+          }),
+          .kind = transport::traffic::dispatch};
+      if (op.scales != nullptr) {
+        const std::size_t scale_bytes = std::size_t(rows) * sizeof(float);
+        what.slices.push_back({std::as_bytes(std::span(op.scales + first, std::size_t(rows))),
+                               within(e->group.landing, link->expert_layout.scale_offset(place), scale_bytes)});
+      }
+      group.submit(e->group.address, std::move(what));
+    }
+  });
+  s.wait(sent);
+  s.wait(back);
+}
+
+void take_arrival(worker_link& link, std::span<const std::byte> message) {
+  const auto envelope = from_bytes<wire::Arrival>(message);
+  if (!envelope) return link.failed(envelope.error());
+  const auto view = envelope->view();
+  switch (view->which()) {
+  case wire::Arrival::GATHER: return link.arrived.arrived({arrival_kind::gather, view->getGather().getSlot(), view->getGather().getOrdinal()});
+  case wire::Arrival::HAND_OVER: return link.arrived.arrived({arrival_kind::hand_over, view->getHandOver().getSlot2(), view->getHandOver().getOrdinal2()});
+  case wire::Arrival::COMBINE: return link.arrived.arrived({arrival_kind::combine, view->getCombine().getSlot3(), view->getCombine().getOrdinal3()});
+  case wire::Arrival::DISPATCH: return link.failed({errc::corrupt, "a dispatch came to an attention worker"});
+  }
+}
+
+} // namespace quadrant::actors

@@ -1,0 +1,89 @@
+// actors/wire.hpp: between the schemas and the types of the other folders. Names mirror each other; nothing is decided here.
+#pragma once
+#include <string>
+#include <vector>
+
+#include <capnp/message.h>
+
+#include "actors/interfaces.hpp"
+#include "config/result.hpp"
+#include "gpu/ops.hpp"
+#include "transport/endpoint.hpp"
+
+namespace quadrant::actors {
+
+inline transport::address read(wire::Address::Reader a) { return {a.getEndpoint(), a.getHost().cStr(), a.getPort(), a.getInbox()}; }
+inline void write(wire::Address::Builder to, const transport::address& a) {
+  to.setEndpoint(a.endpoint);
+  to.setHost(a.host);
+  to.setPort(a.port);
+  to.setInbox(a.inbox);
+}
+
+inline transport::remote_span read(wire::TensorRef::Reader t) { return {t.getKey(), t.getOffset(), t.getBytes()}; }
+inline void write(wire::TensorRef::Builder to, const transport::remote_span& span) {
+  to.setKey(span.key);
+  to.setOffset(span.offset);
+  to.setBytes(span.bytes);
+}
+
+inline gpu::sampling read(wire::Sampling::Reader s) {
+  return {.temperature = s.getTemperature(), .top_p = s.getTopP(), .min_p = s.getMinP(), .top_k = s.getTopK(),
+          .seed = s.getSeed(), .sample_index = s.getSampleIndex()};
+}
+inline void write(wire::Sampling::Builder to, const gpu::sampling& s) {
+  to.setTemperature(s.temperature);
+  to.setTopP(s.top_p);
+  to.setMinP(s.min_p);
+  to.setTopK(s.top_k);
+  to.setSeed(s.seed);
+  to.setSampleIndex(s.sample_index);
+}
+
+/// Code 0 is success; otherwise errc + 1.
+inline void write(wire::Problem::Builder to, const failure& f) {
+  to.setCode(std::uint32_t(f.code) + 1);
+  to.setMessage(f.message);
+}
+inline result<void> read(wire::Problem::Reader p) {
+  if (p.getCode() == 0) return {};
+  return {errc(p.getCode() - 1), p.getMessage().cStr()};
+}
+
+template <class List>
+std::vector<std::int32_t> read_ints(const List& list) {
+  return {list.begin(), list.end()};
+}
+template <class Init, class Values>
+void write_ints(Init&& init, const Values& values) {
+  auto list = init(unsigned(values.size()));
+  for (unsigned i = 0; i < values.size(); ++i) list.set(i, values[i]);
+}
+
+/// The bytes of a message, for transfers.
+template <class Schema>
+std::vector<std::byte> to_bytes(const envelope<Schema>& message) {
+  const auto words = message.frame().array().asBytes();
+  const auto* first = reinterpret_cast<const std::byte*>(words.begin());
+  return {first, first + words.size()};
+}
+/// Errors  errc::corrupt
+template <class Schema>
+result<envelope<Schema>> from_bytes(std::span<const std::byte> bytes) {
+  if (bytes.size() % sizeof(capnp::word) != 0 || bytes.size() > max_envelope_bytes) return {errc::corrupt, "a message of broken size"};
+  auto block = std::make_shared_for_overwrite<capnp::word[]>(bytes.size() / sizeof(capnp::word));
+  std::memcpy(static_cast<void*>(block.get()), bytes.data(), bytes.size());
+  envelope<Schema> message({std::move(block), std::uint32_t(bytes.size() / sizeof(capnp::word))});
+  try {
+    (void)message.view();
+  } catch (const kj::Exception& e) { return {errc::corrupt, e.getDescription().cStr()}; }
+  return message;
+}
+
+/// A handle of a known role; the view says which role a handle has.
+template <class Handle>
+Handle as(const handle& h) {
+  return caf::actor_cast<Handle>(h);
+}
+
+} // namespace quadrant::actors

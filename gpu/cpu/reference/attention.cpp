@@ -1,0 +1,257 @@
+// KV append with sealing, attention over tiles and segments, merge: rules 7 and 8.
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "gpu/cpu/reference.hpp"
+#include "gpu/cpu/reference/row_math.hpp"
+
+namespace quadrant::gpu::reference {
+namespace {
+
+constexpr float minus_inf = -std::numeric_limits<float>::infinity();
+
+/// One (block, layer, head) slice of the pool.
+struct slice_view {
+  std::byte *k, *v;
+  float *k_scale, *v_scale;
+};
+slice_view slice_at(std::byte* pool, const kv_layout& l, std::int32_t block, std::int32_t layer, std::int32_t head) {
+  auto* s = pool + l.slice_offset(block, layer, head);
+  return {s + l.k_offset(), s + l.v_offset(), reinterpret_cast<float*>(s + l.k_scale_offset()), reinterpret_cast<float*>(s + l.v_scale_offset())};
+}
+
+/// Stores one row of a plane in the plane's type; returns its scale (i8).
+float store_row(const float* x, std::int32_t n, dtype type, std::byte* to) {
+  switch (type) {
+  case dtype::i8: return quantise_run(x, n, reinterpret_cast<std::int8_t*>(to));
+  case dtype::bf16:
+    for (std::int32_t d = 0; d < n; ++d) reinterpret_cast<std::uint16_t*>(to)[d] = to_bf16(x[d]);
+    return 1;
+  default: std::memcpy(to, x, std::size_t(n) * sizeof(float)); return 1;
+  }
+}
+
+/// Requantises the 64 open rows of a plane to one scale. A NaN scale stays.
+void seal(std::byte* rows, float* scale, std::int32_t head_dim) {
+  float top = 0;
+  for (std::int32_t j = 0; j < block_tokens; ++j) top = scale[j] > top || scale[j] != scale[j] ? scale[j] : top;
+  auto* q = reinterpret_cast<std::int8_t*>(rows);
+  for (std::int32_t j = 0; j < block_tokens; ++j) {
+    const float ratio = top > 0 ? scale[j] / top : 0.0f;
+    for (std::int32_t d = 0; d < head_dim; ++d) {
+      auto& value = q[j * head_dim + d];
+      value = std::int8_t(std::nearbyintf(float(value) * ratio));
+    }
+    scale[j] = top;
+  }
+}
+
+/// The running softmax of one query.
+struct state {
+  float m = minus_inf, l = 0;
+};
+
+void fold(state& s, float* o, const state& tile, const float* tile_o, std::int32_t head_dim) {
+  const float m = std::max(s.m, tile.m);
+  const float a = exp_f32(s.m - m), b = exp_f32(tile.m - m);
+  s.l = std::fma(tile.l, b, s.l * a);
+  for (std::int32_t d = 0; d < head_dim; ++d) o[d] = std::fma(tile_o[d], b, o[d] * a);
+  s.m = m;
+}
+
+/// Rows of one tile: sealed ones in the pool, open ones among the own rows. Row j at k + j * k_stride bytes.
+struct tile_rows {
+  const std::byte *k, *v;
+  const float *k_scale, *v_scale;
+  std::int64_t row_stride, scale_stride;
+  std::int32_t count;
+  bool open;
+};
+
+float element(const std::byte* row, dtype type, std::int32_t d) {
+  return type == dtype::bf16 ? from_bf16(reinterpret_cast<const std::uint16_t*>(row)[d]) : reinterpret_cast<const float*>(row)[d];
+}
+
+state float_tile(const float* q, const tile_rows& rows, dtype type, std::int32_t head_dim, float* o) {
+  float s[block_tokens];
+  state out;
+  bool nan = false;
+  for (std::int32_t j = 0; j < rows.count; ++j) {
+    float dot = 0;
+    for (std::int32_t d = 0; d < head_dim; ++d) dot = std::fma(q[d], element(rows.k + j * rows.row_stride, type, d), dot);
+    s[j] = dot;
+    nan = nan || dot != dot;
+    out.m = std::max(out.m, dot);
+  }
+  for (std::int32_t j = 0; j < rows.count; ++j) s[j] = exp_f32(s[j] - out.m);
+  out.l = nan ? nan_f32 : sum_16_lanes(rows.count, [&](float lane, std::int64_t j) { return lane + s[j]; });
+  std::fill(o, o + head_dim, 0.0f);
+  for (std::int32_t j = 0; j < rows.count; ++j)
+    for (std::int32_t d = 0; d < head_dim; ++d) o[d] = std::fma(s[j], element(rows.v + j * rows.row_stride, type, d), o[d]);
+  return out;
+}
+
+std::int32_t to_u8(float x) { return x >= 0 ? std::int32_t(std::nearbyintf(x)) : 0; } // NaN gives 0
+
+state int_tile(const std::int8_t* q, float q_scale, const tile_rows& rows, std::int32_t head_dim, float* o) {
+  float s[block_tokens], p[block_tokens];
+  state out;
+  bool nan = false;
+  for (std::int32_t j = 0; j < rows.count; ++j) {
+    const auto* k = reinterpret_cast<const std::int8_t*>(rows.k + j * rows.row_stride);
+    std::int32_t dot = 0;
+    for (std::int32_t d = 0; d < head_dim; ++d) dot += int(q[d]) * int(k[d]);
+    s[j] = float(dot) * (q_scale * rows.k_scale[j * rows.scale_stride]);
+    nan = nan || s[j] != s[j];
+    out.m = std::max(out.m, s[j]);
+  }
+  std::int32_t weight[block_tokens], sum = 0;
+  float top = 0;
+  for (std::int32_t j = 0; j < rows.count; ++j) {
+    p[j] = exp_f32(s[j] - out.m);
+    weight[j] = to_u8(p[j] * 255.0f);
+    sum += weight[j];
+    const float folded = p[j] * rows.v_scale[j * rows.scale_stride];
+    if (rows.open) top = folded > top || folded != folded ? folded : top;
+  }
+  float unit = rows.v_scale[0];
+  if (rows.open) {
+    unit = top;
+    for (std::int32_t j = 0; j < rows.count; ++j)
+      weight[j] = top > 0 ? to_u8(p[j] * rows.v_scale[j * rows.scale_stride] / top * 255.0f) : 0;
+  }
+  out.l = nan ? nan_f32 : float(sum);
+  std::vector<std::int32_t> acc(std::size_t(head_dim), 0);
+  for (std::int32_t j = 0; j < rows.count; ++j) {
+    const auto* v = reinterpret_cast<const std::int8_t*>(rows.v + j * rows.row_stride);
+    for (std::int32_t d = 0; d < head_dim; ++d) acc[std::size_t(d)] += weight[j] * int(v[d]);
+  }
+  for (std::int32_t d = 0; d < head_dim; ++d) o[d] = float(acc[std::size_t(d)]) * unit;
+  return out;
+}
+
+/// One query over tiles [first, end) of one segment.
+void attend_segment(const attend_args& a, const sequence_rows& seq, std::int64_t row, std::int32_t head, std::int32_t segment, state& s, float* o) {
+  const auto& l = a.layout;
+  const auto position = seq.first_position + std::int32_t(row - seq.first_row);
+  const auto kv_head = head / (a.num_q_heads / l.num_kv_heads);
+  const auto own_block = position / block_tokens, own_first = seq.first_position / block_tokens;
+  const auto end = std::min(own_block + 1, (segment + 1) * (segment_tokens / block_tokens));
+  std::vector<float> tile_o(std::size_t(l.head_dim));
+  for (auto block = segment * (segment_tokens / block_tokens); block < end; ++block) {
+    tile_rows rows{};
+    if (block == own_block) {
+      const auto at = (std::int64_t(seq.own_row) + std::int64_t(own_block - own_first) * block_tokens) * l.num_kv_heads + kv_head;
+      rows = {static_cast<const std::byte*>(a.own.k) + at * std::int64_t(l.row_bytes()), static_cast<const std::byte*>(a.own.v) + at * std::int64_t(l.row_bytes()),
+              a.own.k_scale + at, a.own.v_scale + at, std::int64_t(l.row_bytes()) * l.num_kv_heads, l.num_kv_heads,
+              position % block_tokens + 1, true};
+    } else {
+      const auto slice = slice_at(const_cast<std::byte*>(a.pool), l, seq.blocks[block], a.layer, kv_head);
+      rows = {slice.k, slice.v, slice.k_scale, slice.v_scale, std::int64_t(l.row_bytes()), 1, block_tokens, false};
+    }
+    const auto at = row * a.num_q_heads + head;
+    const auto tile = l.type == dtype::i8 ? int_tile(a.q.q + at * l.head_dim, a.q.scale[at], rows, l.head_dim, tile_o.data())
+                                          : float_tile(a.q.f + at * l.head_dim, rows, l.type, l.head_dim, tile_o.data());
+    if (s.m == minus_inf && s.l == 0) {
+      s = tile;
+      std::ranges::copy(tile_o, o);
+    } else {
+      fold(s, o, tile, tile_o.data(), l.head_dim);
+    }
+  }
+}
+
+} // namespace
+
+void kv_append(team& t, const kv_append_args& a) {
+  const auto& l = a.layout;
+  const auto row_bytes = std::int64_t(l.row_bytes());
+  t.parallel(std::int64_t(a.num_sequences) * l.num_kv_heads, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (auto item = begin; item < end; ++item) {
+      const auto& seq = a.sequences[item / l.num_kv_heads];
+      const auto head = std::int32_t(item % l.num_kv_heads);
+      const auto block_start = seq.first_position / block_tokens * block_tokens;
+      const auto own_at = [&](std::int32_t position) { return (std::int64_t(seq.own_row) + position - block_start) * l.num_kv_heads + head; };
+      for (auto position = block_start; position < seq.first_position + seq.num_rows; ++position) {
+        const auto slice = slice_at(a.pool, l, seq.blocks[position / block_tokens], a.layer, head);
+        const auto at = own_at(position), in_block = std::int64_t(position % block_tokens);
+        auto *own_k = static_cast<std::byte*>(a.own.k) + at * row_bytes, *own_v = static_cast<std::byte*>(a.own.v) + at * row_bytes;
+        auto *pool_k = slice.k + in_block * row_bytes, *pool_v = slice.v + in_block * row_bytes;
+        if (position < seq.first_position) { // written by an earlier step
+          std::memcpy(own_k, pool_k, std::size_t(row_bytes));
+          std::memcpy(own_v, pool_v, std::size_t(row_bytes));
+          if (l.type == dtype::i8) a.own.k_scale[at] = slice.k_scale[in_block], a.own.v_scale[at] = slice.v_scale[in_block];
+          continue;
+        }
+        const auto row = std::int64_t(seq.first_row) + position - seq.first_position;
+        const float k_scale = store_row(a.k + row * a.k_stride + std::int64_t(head) * l.head_dim, l.head_dim, l.type, own_k);
+        const float v_scale = store_row(a.v + row * a.v_stride + std::int64_t(head) * l.head_dim, l.head_dim, l.type, own_v);
+        std::memcpy(pool_k, own_k, std::size_t(row_bytes));
+        std::memcpy(pool_v, own_v, std::size_t(row_bytes));
+        if (l.type != dtype::i8) continue;
+        a.own.k_scale[at] = slice.k_scale[in_block] = k_scale;
+        a.own.v_scale[at] = slice.v_scale[in_block] = v_scale;
+        if (in_block == block_tokens - 1) {
+          seal(slice.k, slice.k_scale, l.head_dim);
+          seal(slice.v, slice.v_scale, l.head_dim);
+        }
+      }
+    }
+  });
+}
+
+void attend(team& t, const attend_args& a) {
+  const auto head_dim = a.layout.head_dim;
+  std::int64_t rows = 0;
+  for (std::int32_t i = 0; i < a.num_sequences; ++i) rows = std::max<std::int64_t>(rows, a.sequences[i].first_row + a.sequences[i].num_rows);
+  t.parallel(rows * a.num_q_heads, 1, [&](std::int64_t begin, std::int64_t end) {
+    std::vector<float> segment_o(static_cast<std::size_t>(head_dim));
+    std::int32_t which = 0;
+    for (auto item = begin; item < end; ++item) {
+      const auto row = item / a.num_q_heads;
+      const auto head = std::int32_t(item % a.num_q_heads);
+      while (row >= a.sequences[which].first_row + a.sequences[which].num_rows) ++which;
+      const auto& seq = a.sequences[which];
+      const auto position = seq.first_position + std::int32_t(row - seq.first_row);
+      const auto last = std::min(a.last_segment, position / segment_tokens + 1);
+      const auto at = item * a.num_parts;
+      for (std::int32_t part = 0; part < a.num_parts; ++part) {
+        a.m[at + part] = minus_inf;
+        a.l[at + part] = 0;
+        std::fill_n(a.o + (at + part) * head_dim, head_dim, 0.0f);
+      }
+      for (auto segment = a.first_segment; segment < last; ++segment) {
+        const auto part = a.first_segment == 0 ? 0 : segment - a.first_segment;
+        float* o = a.o + (at + part) * head_dim;
+        state s;
+        if (a.first_segment > 0 || segment == 0) {
+          attend_segment(a, seq, row, head, segment, s, o);
+        } else {
+          attend_segment(a, seq, row, head, segment, s, segment_o.data());
+          state sofar{a.m[at], a.l[at]};
+          fold(sofar, o, s, segment_o.data(), head_dim);
+          s = sofar;
+        }
+        a.m[at + part] = s.m;
+        a.l[at + part] = s.l;
+      }
+    }
+  });
+}
+
+void merge(team& t, const merge_args& a) {
+  t.parallel(std::int64_t(a.tokens) * a.heads, 16, [&](std::int64_t begin, std::int64_t end) {
+    std::vector<float> o(std::size_t(a.head_dim));
+    for (auto item = begin; item < end; ++item) {
+      const auto at = item * a.num_parts;
+      state s{a.m[at], a.l[at]};
+      std::copy_n(a.o + at * a.head_dim, a.head_dim, o.data());
+      for (std::int32_t part = 1; part < a.num_parts; ++part)
+        if (a.m[at + part] != minus_inf) fold(s, o.data(), {a.m[at + part], a.l[at + part]}, a.o + (at + part) * a.head_dim, a.head_dim);
+      for (std::int32_t d = 0; d < a.head_dim; ++d) a.y[item * a.head_dim + d] = o[std::size_t(d)] / s.l;
+    }
+  });
+}
+
+} // namespace quadrant::gpu::reference

@@ -1,0 +1,80 @@
+// Routing, sorting by expert, combining.
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "gpu/cpu/reference.hpp"
+#include "gpu/cpu/reference/row_math.hpp"
+
+namespace quadrant::gpu::reference {
+
+void route(team& t, const route_args& a) {
+  t.parallel(a.tokens, 4, [&](std::int64_t begin, std::int64_t end) {
+    const auto experts = std::size_t(a.num_experts);
+    std::vector<float> p(std::size_t(a.gate->out_padded()));
+    team alone({.num_threads = 1});
+    for (auto row = begin; row < end; ++row) {
+      linear(alone, {.x = {.f = const_cast<float*>(a.x) + row * a.gate->in}, .rows = 1, .weight = a.gate, .first_out = 0,
+                     .num_out = a.num_experts, .y = p.data(), .y_stride = a.num_experts});
+      float top = p[0];
+      for (std::size_t e = 1; e < experts; ++e) top = std::max(top, p[e]);
+      for (std::size_t e = 0; e < experts; ++e) p[e] = exp_f32(p[e] - top);
+      const float sum = sum_16_lanes(a.num_experts, [&](float lane, std::int64_t e) { return lane + p[std::size_t(e)]; });
+      for (std::size_t e = 0; e < experts; ++e) p[e] = p[e] / sum;
+      float total = 0;
+      for (std::int32_t j = 0; j < a.top_k; ++j) { // few choices: repeated selection is the plain way
+        std::size_t best = 0;
+        for (std::size_t e = 1; e < experts; ++e)
+          if (p[e] > p[best]) best = e;
+        a.expert[row * a.top_k + j] = std::int32_t(best);
+        a.weight[row * a.top_k + j] = p[best];
+        total = total + p[best];
+        p[best] = -1;
+      }
+      for (std::int32_t j = 0; a.renormalise && j < a.top_k; ++j) a.weight[row * a.top_k + j] /= total;
+    }
+  });
+}
+
+void moe_sort(team&, const moe_sort_args& a) {
+  std::fill_n(a.offsets, a.num_experts + 1, 0);
+  const auto pairs = std::int64_t(a.tokens) * a.top_k;
+  for (std::int64_t i = 0; i < pairs; ++i) ++a.offsets[a.expert[i] + 1];
+  for (std::int32_t e = 0; e < a.num_experts; ++e) a.offsets[e + 1] += a.offsets[e];
+  std::vector<std::int32_t> next(a.offsets, a.offsets + a.num_experts);
+  for (std::int64_t i = 0; i < pairs; ++i) {
+    const auto row = next[std::size_t(a.expert[i])]++;
+    a.token_of_row[row] = std::int32_t(i / a.top_k);
+    a.row_of_pair[i] = row;
+  }
+}
+
+void gather_rows(team& t, const gather_rows_args& a) {
+  t.parallel(a.rows, 16, [&](std::int64_t begin, std::int64_t end) {
+    for (auto r = begin; r < end; ++r)
+      std::memcpy(a.to + r * a.row_bytes, a.from + std::int64_t(a.row[r]) * a.row_bytes, std::size_t(a.row_bytes));
+  });
+}
+
+void round_rows(team& t, const round_rows_args& a) {
+  t.parallel(a.count, 4096, [&](std::int64_t begin, std::int64_t end) {
+    for (auto i = begin; i < end; ++i) a.y[i] = to_bf16(a.x[i]);
+  });
+}
+
+void combine(team& t, const combine_args& a) {
+  t.parallel(a.tokens, 8, [&](std::int64_t begin, std::int64_t end) {
+    for (auto row = begin; row < end; ++row)
+      for (std::int32_t h = 0; h < a.hidden; ++h) {
+        float sum = 0;
+        for (std::int32_t j = 0; j < a.top_k; ++j) {
+          const auto at = std::int64_t(a.row_of_pair[row * a.top_k + j]) * a.hidden + h;
+          const float value = a.row_type == dtype::f32 ? static_cast<const float*>(a.rows)[at] : from_bf16(static_cast<const std::uint16_t*>(a.rows)[at]);
+          sum = std::fma(a.weight[row * a.top_k + j], value, sum);
+        }
+        a.x[row * a.hidden + h] += sum;
+      }
+  });
+}
+
+} // namespace quadrant::gpu::reference

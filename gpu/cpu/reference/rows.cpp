@@ -1,0 +1,102 @@
+// Element and row ops: embed, norms, RoPE, quantise, add, SwiGLU.
+#include <cstring>
+#include <vector>
+
+#include "gpu/cpu/reference.hpp"
+#include "gpu/cpu/reference/row_math.hpp"
+
+namespace quadrant::gpu::reference {
+namespace {
+
+/// 1 / sqrt(mean(x^2) + eps)
+float inverse_rms(const float* x, std::int32_t n, float eps) {
+  const float sum = sum_16_lanes(n, [&](float lane, std::int64_t i) { return std::fma(x[i], x[i], lane); });
+  return 1.0f / std::sqrt(sum / float(n) + eps);
+}
+
+} // namespace
+
+void embed(team& t, const embed_args& a) {
+  t.parallel(a.tokens, 16, [&](std::int64_t begin, std::int64_t end) {
+    for (auto row = begin; row < end; ++row) {
+      auto id = a.ids[row];
+      if (id < 0) id = a.token_slots[-1 - id];
+      if (id < 0 || id >= a.vocab) id = 0; // a faulted slot: the step's result is dropped
+      float* x = a.x + row * a.hidden;
+      if (a.table_type == dtype::f32) {
+        std::memcpy(x, static_cast<const float*>(a.table) + std::int64_t(id) * a.hidden, std::size_t(a.hidden) * sizeof(float));
+      } else {
+        const auto* from = static_cast<const std::uint16_t*>(a.table) + std::int64_t(id) * a.hidden;
+        for (std::int32_t h = 0; h < a.hidden; ++h) x[h] = from_bf16(from[h]);
+      }
+    }
+  });
+}
+
+void rms_norm(team& t, const rms_norm_args& a) {
+  t.parallel(a.rows, 8, [&](std::int64_t begin, std::int64_t end) {
+    std::vector<float> y(std::size_t(a.cols));
+    for (auto row = begin; row < end; ++row) {
+      const float* x = a.x + row * a.cols;
+      const float r = inverse_rms(x, a.cols, a.eps);
+      for (std::int32_t c = 0; c < a.cols; ++c) y[std::size_t(c)] = (x[c] * r) * a.weight[c];
+      if (a.f != nullptr)
+        for (std::int32_t c = 0; c < a.cols; ++c) a.f[row * a.cols + c] = a.round_bf16 ? round_bf16(y[std::size_t(c)]) : y[std::size_t(c)];
+      store_act(y.data(), row, a.cols, a.round_bf16, a.out);
+    }
+  });
+}
+
+void head_norm_rope(team& t, const head_norm_rope_args& a) {
+  const auto half = a.head_dim / 2;
+  t.parallel(a.tokens, 8, [&](std::int64_t begin, std::int64_t end) {
+    std::vector<float> y(std::size_t(a.head_dim)), o(std::size_t(a.head_dim));
+    for (auto row = begin; row < end; ++row) {
+      const float* cos = a.cos + std::int64_t(a.positions[row]) * half;
+      const float* sin = a.sin + std::int64_t(a.positions[row]) * half;
+      for (std::int32_t h = 0; h < a.heads; ++h) {
+        const float* x = a.x + row * a.stride + std::int64_t(h) * a.head_dim;
+        const float r = a.weight == nullptr ? 1.0f : inverse_rms(x, a.head_dim, a.eps);
+        for (std::int32_t d = 0; d < a.head_dim; ++d) y[std::size_t(d)] = a.weight == nullptr ? x[d] : (x[d] * r) * a.weight[d];
+        for (std::int32_t i = 0; i < half; ++i) {
+          const float first = y[std::size_t(i)], second = y[std::size_t(i + half)];
+          o[std::size_t(i)] = std::fma(first, cos[i], -(second * sin[i]));
+          o[std::size_t(i + half)] = std::fma(second, cos[i], first * sin[i]);
+        }
+        const auto at = row * a.heads + h; // heads are the rows of the act form
+        if (a.out.f != nullptr) {
+          for (auto& v : o) v *= a.scale_factor;
+          store_act(o.data(), at, a.head_dim, a.round_bf16, {.f = a.out.f});
+        } else {
+          a.out.scale[at] = quantise_run(o.data(), a.head_dim, a.out.q + at * a.head_dim) * a.scale_factor;
+        }
+      }
+    }
+  });
+}
+
+void quantise(team& t, const quantise_args& a) {
+  t.parallel(a.rows, 8, [&](std::int64_t begin, std::int64_t end) {
+    for (auto row = begin; row < end; ++row) store_act(a.x + row * a.cols, row, a.cols, a.round_bf16, a.out);
+  });
+}
+
+void add(team& t, const add_args& a) {
+  t.parallel(a.count, 4096, [&](std::int64_t begin, std::int64_t end) {
+    for (auto i = begin; i < end; ++i) a.x[i] += a.y[i];
+  });
+}
+
+void silu_mul(team& t, const silu_mul_args& a) {
+  t.parallel(a.rows, 4, [&](std::int64_t begin, std::int64_t end) {
+    std::vector<float> y(std::size_t(a.cols));
+    for (auto row = begin; row < end; ++row) {
+      const float* gate = a.gu + row * 2 * a.cols;
+      const float* up = gate + a.cols;
+      for (std::int32_t c = 0; c < a.cols; ++c) y[std::size_t(c)] = gate[c] / (1.0f + exp_f32(-gate[c])) * up[c];
+      store_act(y.data(), row, a.cols, a.round_bf16, a.out);
+    }
+  });
+}
+
+} // namespace quadrant::gpu::reference

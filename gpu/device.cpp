@@ -1,0 +1,103 @@
+#include "gpu/device.hpp"
+
+#include <pthread.h>
+
+#include "config/clock.hpp"
+
+namespace quadrant::gpu {
+
+void stream::launch(kernel work) { enqueue({std::move(work), {}}); }
+
+void stream::wait(event e) { enqueue({{}, std::move(e)}); }
+
+void stream::record(event e) {
+  enqueue({[e = std::move(e)](team&) { e.fire(); }, {}});
+}
+
+std::size_t stream::depth() const {
+  const std::lock_guard hold(device_->mutex);
+  return items_.size();
+}
+
+void stream::enqueue(item next) {
+  std::unique_lock hold(device_->mutex);
+  if (device_->stop) return;
+  items_.push_back(std::move(next));
+  if (!scheduled_) advance(hold);
+}
+
+/// Called with the lock, when nothing of this stream is scheduled. May release the lock for a moment.
+void stream::advance(std::unique_lock<std::mutex>& hold) {
+  scheduled_ = true;
+  while (!items_.empty() && !items_.front().work) {
+    const auto e = items_.front().waits_for;
+    hold.unlock(); // an event may fire, and call back, at once
+    const bool passed = e.fired();
+    if (!passed) {
+      e.then([self = weak_from_this()] {
+        if (const auto s = self.lock()) {
+          std::unique_lock again(s->device_->mutex);
+          if (s->device_->stop) return;
+          s->items_.pop_front();
+          s->advance(again);
+        }
+      });
+      return;
+    }
+    hold.lock();
+    items_.pop_front();
+  }
+  if (items_.empty()) {
+    scheduled_ = false;
+    return;
+  }
+  device_->ready.push_back(shared_from_this());
+  device_->wake.notify_one();
+}
+
+device::device(std::string name, team_options options)
+    : name_(std::move(name)), options_(options), state_(std::make_shared<device_state>()), driver_([this] { drive(); }) {}
+
+device::~device() {
+  {
+    const std::lock_guard hold(state_->mutex);
+    state_->stop = true;
+  }
+  state_->wake.notify_all();
+  driver_.join();
+  const std::lock_guard hold(state_->mutex);
+  state_->ready.clear();
+  for (const auto& s : streams_) s->items_.clear();
+}
+
+std::shared_ptr<stream> device::make_stream() {
+  streams_.push_back(std::make_shared<stream>(state_));
+  return streams_.back();
+}
+
+void device::drive() {
+  pthread_setname_np(pthread_self(), name_.substr(0, 15).c_str());
+  team::prepare_thread();
+  team workers(options_);
+  std::unique_lock hold(state_->mutex);
+  for (;;) {
+    state_->wake.wait(hold, [&] { return state_->stop || !state_->ready.empty(); });
+    if (state_->stop) return;
+    const auto s = std::move(state_->ready.front());
+    state_->ready.pop_front();
+    auto work = std::move(s->items_.front().work);
+    hold.unlock();
+    const auto start = steady_clock::monotonic_ns();
+    work(workers);
+    state_->busy_ns.fetch_add(std::uint64_t(steady_clock::monotonic_ns() - start), std::memory_order_relaxed);
+    state_->kernels.fetch_add(1, std::memory_order_relaxed);
+    work = nullptr; // what it owned goes without the lock
+    hold.lock();
+    if (state_->stop) return;
+    s->items_.pop_front();
+    s->advance(hold);
+    if (!hold.owns_lock()) hold.lock();
+  }
+}
+
+} // namespace quadrant::gpu

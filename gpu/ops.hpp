@@ -1,0 +1,276 @@
+// gpu/ops.hpp: every op of a step, with its sum, its shapes and the dtypes at its borders. Read this first.
+//
+// T tokens of a micro-batch, S sequences in it, H hidden, D head width, Hq/Hkv query and KV heads of this rank,
+// E experts, k experts a token, V vocabulary. Matrices are row-major and contiguous unless a stride is named.
+// "act" is the profile's activation: f32 words (bf16 profile: rounded to bf16 values), or i8 with f32 scales.
+// All back-ends give the same bits (the numbered rules are those of gpu/README.md); the order of every float sum is
+// part of the op. NaN and Inf are not lost: a row that holds one gets a NaN scale, which reaches its logits.
+// Threads an op runs on the calling thread and the team it is given; its operands are nobody else's meanwhile
+#pragma once
+#include <cstdint>
+
+#include "gpu/dtype.hpp"
+#include "gpu/kv_layout.hpp"
+#include "gpu/packed_weight.hpp"
+#include "gpu/team.hpp"
+
+namespace quadrant::gpu {
+
+/// Activation rows: exactly one of f and q is set. q's scales cover `scale_group` columns each (0: the whole row).
+struct act_view {
+  float* f = nullptr;           ///< [rows, cols]
+  std::int8_t* q = nullptr;     ///< [rows, cols], in [-127, 127]
+  float* scale = nullptr;       ///< [rows, cols/scale_group], or [rows]
+  std::int32_t scale_group = 0; ///< divides cols
+};
+
+/// How one sequence's rows of this micro-batch lie. Lives in the micro-batch's parameter block on the device.
+struct sequence_rows {
+  std::int32_t first_row = 0;            ///< its rows are consecutive in T
+  std::int32_t num_rows = 0;             ///< q >= 1
+  std::int32_t first_position = 0;       ///< of first_row; the KV of all earlier positions is in the blocks
+  std::int32_t own_row = 0;              ///< its first row in the own-block rows, see kv_append
+  const std::int32_t* blocks = nullptr;  ///< block ids of positions 0, 64, ...; enough for its last position
+};
+
+struct sampling {
+  float temperature = 0; ///< 0: greedy
+  float top_p = 1, min_p = 0;
+  std::int32_t top_k = 0; ///< 0: all
+  std::uint64_t seed = 0;
+  std::uint32_t sample_index = 0;
+};
+
+// ---- element and row ops ------------------------------------------------------------------------------------------
+
+/// x[t,:] = f32(table[id[t],:]); id[t] >= 0 is a token; id[t] < 0 means token_slots[-1 - id[t]], which an earlier
+/// step's `sample` wrote: the sampled token never leaves the device. table [V,H] f32 or bf16 rows.
+struct embed_args {
+  const std::int32_t* ids;
+  const std::int32_t* token_slots;
+  const void* table;
+  dtype table_type; ///< f32 or bf16
+  std::int32_t tokens, hidden, vocab;
+  float* x; ///< [T,H]
+};
+
+/// y[t,h] = x[t,h] * (1 / sqrt(mean_h(x^2) + eps)) * w[h], the mean by the 16 lanes of rule 3, then the act form.
+/// The inverse root r is one IEEE division and square root; y = (x * r) * w. `f` (if set) gets y in f32 (bf16 profile: rounded)
+/// for the gate; `out` the act form (may be f alone). i8: one scale a row, amax/127, round to nearest even (rules 4, 5).
+struct rms_norm_args {
+  const float* x;
+  const float* weight;
+  float eps;
+  std::int32_t rows, cols;
+  bool round_bf16; ///< the bf16 profile
+  float* f;        ///< [rows, cols] or null
+  act_view out;    ///< q and scale, or neither
+};
+
+/// Per head h of [T, heads, D]: RMSNorm over D with weight w[D] (null: none), then rotate-half RoPE at the row's position:
+/// o[i] = fma(a[i], cos, -(b[i] * sin)), o[i+D/2] = fma(b[i], cos, a[i] * sin), a/b the halves, i < D/2.
+/// Then f (f32; bf16 profile: rounded) or q with one scale per (token, head), already times `scale_factor` (softmax 1/sqrt(D) for
+/// queries); in the f form the factor is multiplied into f before rounding.
+struct head_norm_rope_args {
+  const float* x; ///< row t, head h at x + t*stride + h*D
+  std::int64_t stride;
+  const float* weight; ///< or null
+  float eps;
+  const float *cos, *sin;         ///< [max_positions, D/2]
+  const std::int32_t* positions;  ///< [T]
+  std::int32_t tokens, heads, head_dim;
+  bool round_bf16;
+  float scale_factor;
+  act_view out; ///< [T, heads, D]; scale_group = D
+};
+
+/// Quantises or rounds rows as they are: x [rows, cols] to `out` with scales over out.scale_group columns (0: row).
+struct quantise_args {
+  const float* x;
+  std::int32_t rows, cols;
+  bool round_bf16;
+  act_view out;
+};
+
+/// x[t,:] += y[t,:]
+struct add_args {
+  float* x;
+  const float* y;
+  std::int64_t count;
+};
+
+/// act(t, n) = silu(g) * u with g = gu[t, n], u = gu[t, n + cols]; silu(g) = g / (1 + exp(-g)); out as in quantise.
+struct silu_mul_args {
+  const float* gu; ///< [rows, 2*cols]
+  std::int32_t rows, cols;
+  bool round_bf16;
+  act_view out;
+};
+
+// ---- linear -------------------------------------------------------------------------------------------------------
+
+/// y[r, n - first_out] = sum_k x[row(r), k] * w[n, k] + bias[n], n in [first_out, first_out + num_out).
+/// f32 activations: one sequential fma chain over k from 0 (rule 3). i8 activations (rule 6): exact i32 per run of k over
+/// which no scale changes, runs ascending;
+///   one scale a row:   y = fma(float(acc), w_scale, y) over runs, then y * x_scale
+///   grouped scales:    y = fma(float(acc) * x_scale[run], w_scale, y) over runs
+/// and last + bias. first_out is a multiple of 16.
+struct linear_args {
+  act_view x; ///< [*, K]
+  std::int32_t rows;
+  const packed_weight* weight;
+  std::int32_t first_out, num_out;
+  float* y;
+  std::int64_t y_stride; ///< floats between rows of y
+};
+
+/// The same for rows sorted by expert: rows [offsets[e], offsets[e+1]) meet weight[e]. Row r reads x[x_row[r]] (null: r),
+/// and writes y row r. Empty experts cost nothing.
+struct grouped_linear_args {
+  act_view x;
+  const std::int32_t* x_row;   ///< or null
+  const std::int32_t* offsets; ///< [num_experts + 1]
+  std::int32_t num_experts;
+  const packed_weight* const* weight; ///< [num_experts], all of one shape and type
+  float* y;                           ///< [offsets[num_experts], out]
+};
+
+// ---- attention ----------------------------------------------------------------------------------------------------
+
+/// The own-block rows: for each sequence the rows of positions floor64(first_position) .. last, in the open form of rule 7
+/// (f32/bf16 planes: the plane's type). k, v [rows, Hkv, D]; scales [rows, Hkv] (i8 only).
+struct own_rows_view {
+  void *k, *v;
+  float *k_scale, *v_scale;
+};
+
+/// Stores new K, V rows: quantises them (i8: one scale per (token, KV head)), copies the rows of the current block that earlier steps
+/// wrote from the pool to `own`, writes the new ones to `own` and to the pool, and seals every block that is now full:
+/// s = max_j s_j, q'_j = round(q_j * (s_j / s)), all 64 scales := s (rule 7). f32/bf16 planes are never sealed.
+struct kv_append_args {
+  const float *k, *v; ///< row t, head h at k + t*stride + h*D; k after RoPE. In the bf16 profile values are rounded here
+  std::int64_t k_stride, v_stride;
+  const sequence_rows* sequences;
+  std::int32_t num_sequences;
+  std::byte* pool;
+  kv_layout layout;
+  std::int32_t layer; ///< within the layout
+  own_rows_view own;
+};
+
+/// Attention of every row over its sequence (rules 7, 8): query at position p sees the sealed blocks before its own, and its own block
+/// open, up to p. Query heads share KV heads in runs of Hq/Hkv. Per tile of 64 positions, with m its row maximum:
+///   i8:   s_j = float(i32 q.k_j) * (q_scale * k_scale_j);  p_j = exp(s_j - m);  P_j = u8(rint(p_j * 255));  l = float(sum P_j)
+///         sealed: o_d = float(sum_j P_j v_jd) * v_scale
+///         open:   a_j = p_j * v_scale_j, A = max a_j, W_j = u8(rint(a_j / A * 255)) (0 if A = 0), o_d = float(sum_j W_j v_jd) * A
+///   f32:  s_j = fma chain over d;  p_j = exp(s_j - m);  l = 16-lane sum;  o_d = fma chain over j
+/// Tiles fold left within a segment of 1,024 positions, segments fold left:
+///   m' = max(m, mt); a = exp(m - m'); b = exp(mt - m'); l = fma(lt, b, l*a); o = fma(ot, b, o*a)
+/// A NaN among the s_j makes l NaN. Output: part 0 holds segment 0 up to last_segment folded if first_segment is 0; otherwise
+/// each segment of the range is a part of its own. A part past a row's position has m = -inf, l = 0, o = 0.
+struct attend_args {
+  act_view q; ///< [T, Hq, D], factor 1/sqrt(D) already in it
+  std::int32_t num_q_heads;
+  const sequence_rows* sequences;
+  std::int32_t num_sequences;
+  const std::byte* pool;
+  kv_layout layout;
+  std::int32_t layer;
+  own_rows_view own;
+  std::int32_t first_segment, last_segment; ///< [first, last); last = INT32_MAX: to the end
+  std::int32_t num_parts;                   ///< 1, or last - first where first > 0
+  float *m, *l;                             ///< [T, Hq, parts]
+  float* o;                                 ///< [T, Hq, parts, D]
+};
+
+/// Folds parts left and divides: y[t, h, :] = o / l.
+struct merge_args {
+  const float *m, *l, *o; ///< as attend writes them
+  std::int32_t tokens, heads, num_parts, head_dim;
+  float* y; ///< [T, heads, D]
+};
+
+// ---- mixture of experts -------------------------------------------------------------------------------------------
+
+/// logits[t, e] = fma chain over h of x[t,h] * w[e,h] (gate weights are f32, rule 10); p = softmax (max, exp, 16-lane sum, division);
+/// the k best by (p descending, e ascending); weight = p, or p / (sequential sum of the k, best first) where `renormalise`.
+struct route_args {
+  const float* x; ///< [T,H]
+  const packed_weight* gate;
+  std::int32_t tokens, num_experts, top_k;
+  bool renormalise;
+  std::int32_t* expert; ///< [T,k]
+  float* weight;        ///< [T,k]
+};
+
+/// Sorts the T*k (token, choice) pairs by (expert, token): offsets [E+1], token_of_row [T*k], row_of_pair [T,k].
+struct moe_sort_args {
+  const std::int32_t* expert; ///< [T,k]
+  std::int32_t tokens, top_k, num_experts;
+  std::int32_t *offsets, *token_of_row, *row_of_pair;
+};
+
+/// to[r] = from[row[r]] for rows of row_bytes bytes.
+struct gather_rows_args {
+  const std::byte* from;
+  const std::int32_t* row;
+  std::int32_t rows, row_bytes;
+  std::byte* to;
+};
+
+/// Rounds expert rows to the profile's expert_row type: f32 [rows, cols] to bf16, round to nearest even.
+struct round_rows_args {
+  const float* x;
+  std::int64_t count;
+  std::uint16_t* y;
+};
+
+/// x[t,:] += sum_j weight[t,j] * row[row_of_pair[t,j],:], the sum one fma chain from 0 in top-k order, then added (rule 10).
+struct combine_args {
+  const void* rows; ///< [T*k, H] f32 or bf16
+  dtype row_type;
+  const std::int32_t* row_of_pair;
+  const float* weight;
+  std::int32_t tokens, top_k, hidden;
+  float* x;
+};
+
+// ---- output -------------------------------------------------------------------------------------------------------
+
+/// One token per row of logits [rows, V] (rules 12, 13). Order: temperature, top-k, top-p, min-p, then Gumbel-max with Philox
+/// key seed, counter (position, token id, sample index). token_slots[slot[r]] = token; token[r] = token, or -1 if the row
+/// holds a NaN or Inf. digest[r] = xxh3_64 of the row's V floats.
+struct sample_args {
+  const float* logits;
+  std::int32_t rows, vocab;
+  const sampling* params;        ///< [rows]
+  const std::int32_t* positions; ///< [rows]: the position that the new token will take
+  const std::int32_t* slot;      ///< [rows], or null
+  std::int32_t* token_slots;
+  std::int32_t* token;
+  std::uint64_t* digest;
+};
+
+/// The ops of one back-end. Null-free.
+struct ops_table {
+  const char* name; ///< "scalar", "avx2", "avx512"
+  void (*embed)(team&, const embed_args&);
+  void (*rms_norm)(team&, const rms_norm_args&);
+  void (*head_norm_rope)(team&, const head_norm_rope_args&);
+  void (*quantise)(team&, const quantise_args&);
+  void (*add)(team&, const add_args&);
+  void (*silu_mul)(team&, const silu_mul_args&);
+  void (*linear)(team&, const linear_args&);
+  void (*grouped_linear)(team&, const grouped_linear_args&);
+  void (*kv_append)(team&, const kv_append_args&);
+  void (*attend)(team&, const attend_args&);
+  void (*merge)(team&, const merge_args&);
+  void (*route)(team&, const route_args&);
+  void (*moe_sort)(team&, const moe_sort_args&);
+  void (*gather_rows)(team&, const gather_rows_args&);
+  void (*round_rows)(team&, const round_rows_args&);
+  void (*combine)(team&, const combine_args&);
+  void (*sample)(team&, const sample_args&);
+};
+
+} // namespace quadrant::gpu

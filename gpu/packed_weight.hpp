@@ -1,0 +1,75 @@
+// gpu/packed_weight.hpp: the weights of one linear, in the order the kernels eat them.
+//
+// W [out, in] of the checkpoint becomes panels of 16 outputs:
+//   f32, bf16  data[panel][in][16]                      one column vector a step of k
+//   i8         data[panel][in_padded/4][16][4]          four k of one output side by side (vpdpbusd order)
+//   i4         data[panel][in_padded/8][16][4] bytes    byte (p, k8, n, j): low nibble k = 8*k8 + j, high k = 8*k8 + 4 + j
+//   scale      f32 [groups][out_padded]                 groups = ceil(in / group)
+//   zero       i4 only: the nibble that means 0 (symmetric checkpoints: 8), one for the whole tensor
+// Outputs are padded to 16 with zero weights; in_padded is `in` rounded up to 8, padded weights mean 0.
+// Value of a quantised weight: (q - zero) * scale[group][n]; i8 has zero 0 and lies in [-127, 127].
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "config/result.hpp"
+#include "gpu/dtype.hpp"
+
+namespace quadrant::gpu {
+
+inline constexpr std::int32_t panel = 16; ///< outputs that lie side by side
+
+/// 64-byte aligned bytes that free themselves.
+class aligned_bytes {
+public:
+  aligned_bytes() = default;
+  explicit aligned_bytes(std::size_t size); ///< zeroed
+  [[nodiscard]] std::byte* data() const noexcept { return data_.get(); }
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  template <class T>
+  [[nodiscard]] T* as() const noexcept {
+    return reinterpret_cast<T*>(data_.get());
+  }
+
+private:
+  struct free_aligned {
+    void operator()(std::byte* p) const noexcept;
+  };
+  std::unique_ptr<std::byte[], free_aligned> data_;
+  std::size_t size_ = 0;
+};
+
+struct packed_weight {
+  dtype type = dtype::f32;
+  std::int32_t in = 0, out = 0;
+  std::int32_t group = 0; ///< along in; 0 for f32 and bf16
+  std::int32_t zero = 0;
+  aligned_bytes data;
+  aligned_bytes scale; ///< f32 [groups][out_padded]; empty for f32 and bf16
+  aligned_bytes bias;  ///< f32 [out_padded]; may be empty
+
+  [[nodiscard]] std::int32_t out_padded() const noexcept { return (out + panel - 1) / panel * panel; }
+  [[nodiscard]] std::int32_t in_padded() const noexcept { return (in + 7) / 8 * 8; }
+  [[nodiscard]] std::int32_t groups() const noexcept { return group == 0 ? 0 : (in + group - 1) / group; }
+  /// Bytes of one panel of 16 outputs in `data`.
+  [[nodiscard]] std::size_t panel_bytes() const noexcept {
+    const auto k = std::size_t(type == dtype::f32 || type == dtype::bf16 ? in : in_padded());
+    return k * panel * bits(type) / 8;
+  }
+};
+
+/// Packs f32 weights w [out, in] (row stride in). i8: symmetric, amax/127 per (group, output), round to nearest even.
+/// i4: symmetric round to nearest of amax/7, zero 8. f32 and bf16: as they are (bf16 by round to nearest even).
+packed_weight pack(dtype type, std::span<const float> w, std::int32_t out, std::int32_t in, std::int32_t group,
+                   std::span<const float> bias = {});
+
+/// Packs int4 weights that a checkpoint has already quantised: q [out][in] in 0..15 (one a byte), scale [out][groups].
+packed_weight pack_i4(std::span<const std::uint8_t> q, std::span<const float> scale, std::int32_t zero,
+                      std::int32_t out, std::int32_t in, std::int32_t group);
+
+/// Back to f32 w [out, in]: what the kernels multiply with, for references and tests.
+void unpack(const packed_weight& w, std::span<float> out);
+
+} // namespace quadrant::gpu

@@ -1,0 +1,84 @@
+#include "gpu/team.hpp"
+
+#include <algorithm>
+
+#include <immintrin.h>
+#include <pthread.h>
+
+namespace quadrant::gpu {
+namespace {
+
+constexpr int spins_before_parking = 4000; // about 50 us: less than a wake-up costs twice
+
+void pin_to(int core) {
+  cpu_set_t cores;
+  CPU_ZERO(&cores);
+  CPU_SET(std::size_t(core), &cores);
+  pthread_setaffinity_np(pthread_self(), sizeof cores, &cores); // refused in some containers: then the scheduler decides
+}
+
+} // namespace
+
+void team::prepare_thread() { _mm_setcsr(0x1f80); } // round to nearest, no flush to zero, no traps
+
+team::team(team_options options) : options_(options) {
+  for (int i = 1; i < options_.num_threads; ++i) threads_.emplace_back([this, i] { work(i); });
+}
+
+team::~team() {
+  {
+    const std::lock_guard hold(mutex_);
+    stop_ = true;
+  }
+  wake_.notify_all();
+  for (auto& thread : threads_) thread.join();
+}
+
+void team::take_ranges() {
+  for (;;) {
+    const auto begin = next_.fetch_add(grain_, std::memory_order_relaxed);
+    if (begin >= items_) return;
+    (*fn_)(begin, std::min(begin + grain_, items_));
+  }
+}
+
+void team::work(int index) {
+  prepare_thread();
+  if (options_.pin) pin_to(options_.first_core + index);
+  std::uint64_t seen = 0;
+  for (;;) {
+    if (options_.spin)
+      for (int i = 0; i < spins_before_parking && published_.load(std::memory_order_acquire) == seen; ++i) _mm_pause();
+    {
+      std::unique_lock hold(mutex_);
+      wake_.wait(hold, [&] { return stop_ || generation_ != seen; });
+      if (stop_) return;
+      seen = generation_;
+    }
+    take_ranges();
+    const std::lock_guard hold(mutex_);
+    if (--busy_ == 0) done_.notify_one();
+  }
+}
+
+void team::parallel(std::int64_t items, std::int64_t grain, item_range_fn fn) {
+  if (items <= 0) return;
+  // A few ranges a thread even the load out; smaller ones only cost.
+  grain = std::max({grain, std::int64_t{1}, items / (4 * options_.num_threads)});
+  if (threads_.empty() || items <= grain) return fn(0, items);
+  {
+    const std::lock_guard hold(mutex_);
+    fn_ = &fn;
+    items_ = items;
+    grain_ = grain;
+    next_.store(0, std::memory_order_relaxed);
+    busy_ = int(threads_.size());
+    published_.store(++generation_, std::memory_order_release);
+  }
+  wake_.notify_all();
+  take_ranges();
+  std::unique_lock hold(mutex_);
+  done_.wait(hold, [&] { return busy_ == 0; });
+}
+
+} // namespace quadrant::gpu

@@ -1,0 +1,68 @@
+// gpu/team.hpp: the threads of one CPU device, as one parallel loop.
+// Units   an item is the smallest piece of an op that one thread may take alone
+// Threads one caller at a time (the device's driver thread); the caller works too
+#pragma once
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace quadrant::gpu {
+
+/// A borrowed callable `void(begin, end)`; valid while the callee runs.
+class item_range_fn {
+public:
+  template <class Fn>
+  item_range_fn(const Fn& fn) // NOLINT(google-explicit-constructor)
+      : self_(&fn), call_([](const void* self, std::int64_t b, std::int64_t e) { (*static_cast<const Fn*>(self))(b, e); }) {}
+  void operator()(std::int64_t begin, std::int64_t end) const { call_(self_, begin, end); }
+
+private:
+  const void* self_;
+  void (*call_)(const void*, std::int64_t, std::int64_t);
+};
+
+struct team_options {
+  int num_threads = 1;
+  bool pin = false;  ///< one core a thread; only where no two teams share a core
+  bool spin = false; ///< poll for a short while before parking; likewise
+  int first_core = 0;
+};
+
+class team {
+public:
+  explicit team(team_options options);
+  ~team();
+  team(const team&) = delete;
+  team& operator=(const team&) = delete;
+
+  [[nodiscard]] int num_threads() const noexcept { return options_.num_threads; }
+
+  /// Calls fn on disjoint ranges that cover [0, items), each of at least `grain` items (but the last), and returns
+  /// when all are done. Which thread takes which range is free: an op's result may not depend on it.
+  void parallel(std::int64_t items, std::int64_t grain, item_range_fn fn);
+
+  /// Sets the floating-point environment that the numerics contract needs (round to nearest, denormals kept).
+  static void prepare_thread();
+
+private:
+  void work(int index);
+  void take_ranges();
+
+  team_options options_;
+  std::vector<std::thread> threads_;
+  std::mutex mutex_;
+  std::condition_variable wake_, done_;
+  std::uint64_t generation_ = 0; ///< of the current loop; guarded by mutex_
+  int busy_ = 0;                 ///< helpers still in the current loop; guarded by mutex_
+  bool stop_ = false;
+  const item_range_fn* fn_ = nullptr;
+  std::int64_t items_ = 0, grain_ = 1;
+  std::atomic<std::int64_t> next_{0};
+  std::atomic<std::uint64_t> published_{0}; ///< generation_, for those who spin
+};
+
+} // namespace quadrant::gpu

@@ -1,0 +1,71 @@
+#include "model/family.hpp"
+
+#include <algorithm>
+
+#include "gpu/math.hpp"
+
+namespace quadrant::model {
+namespace {
+
+void fill_rope(shard& s) {
+  const auto half = s.config.head_dim / 2, positions = s.config.max_position_embeddings;
+  const double log_theta = gpu::log_f64(s.config.rope_theta);
+  s.rope_cos.resize(std::size_t(positions) * half);
+  s.rope_sin.resize(std::size_t(positions) * half);
+  for (std::int32_t i = 0; i < half; ++i) {
+    const double frequency = gpu::exp_f64(-log_theta * double(i) / double(half));
+    for (std::int32_t p = 0; p < positions; ++p) {
+      s.rope_cos[std::size_t(p) * half + i] = float(gpu::cos_f64(double(p) * frequency));
+      s.rope_sin[std::size_t(p) * half + i] = float(gpu::sin_f64(double(p) * frequency));
+    }
+  }
+}
+
+} // namespace
+
+shard::row_share shard::share_of(std::int32_t tokens) const noexcept {
+  const auto part = (tokens + spec.tp - 1) / spec.tp;
+  return {std::min(tokens, spec.tp_rank * part), std::min(tokens, (spec.tp_rank + 1) * part), part};
+}
+
+result<std::shared_ptr<const shard>> load_shard(weight_cache& weights, const shard_spec& spec) {
+  auto s = std::make_shared<shard>();
+  s->config = weights.config();
+  s->numerics = weights.numerics();
+  s->spec = spec;
+  QUADRANT_TRY(s->shape, shape_of(s->config, spec));
+  s->kv = kv_layout_of(s->config, spec, s->shape, s->numerics);
+  QUADRANT_TRY(s->weights, weights.attention(spec));
+  for (auto layer = spec.first_layer; layer < spec.end_layer; ++layer) {
+    ffn_weights ffn;
+    const bool moe = s->config.is_moe_layer(layer);
+    if (!moe || spec.local_experts) {
+      QUADRANT_TRY(ffn, weights.ffn(layer, 0, moe ? s->config.num_experts : 1));
+    }
+    s->ffn.push_back(std::move(ffn));
+  }
+  fill_rope(*s);
+  s->program = families::qwen3_moe(*s);
+  return std::shared_ptr<const shard>(std::move(s));
+}
+
+void run_expert_ffn(const gpu::ops_table& ops, gpu::team& team, const gpu::numerics& numerics, const ffn_weights& weights,
+                    gpu::act_view x, const std::int32_t* x_row, const std::int32_t* offsets, const expert_scratch& scratch,
+                    std::byte* out) {
+  const auto num_experts = std::int32_t(weights.gate_up_ptr.size());
+  const auto rows = offsets[num_experts] - offsets[0];
+  if (rows == 0) return;
+  const auto width = weights.down_ptr[0]->in, hidden = weights.down_ptr[0]->out;
+  const bool wide_rows = numerics.expert_row == gpu::dtype::f32;
+  float* down = wide_rows ? reinterpret_cast<float*>(out) : scratch.down;
+  ops.grouped_linear(team, {.x = x, .x_row = x_row, .offsets = offsets, .num_experts = num_experts,
+                            .weight = weights.gate_up_ptr.data(), .y = scratch.gate_up});
+  ops.silu_mul(team, {.gu = scratch.gate_up, .rows = rows, .cols = width,
+                      .round_bf16 = numerics.activation == gpu::dtype::bf16, .out = scratch.mid.from_row(0)});
+  ops.grouped_linear(team, {.x = scratch.mid.from_row(0), .x_row = nullptr, .offsets = offsets, .num_experts = num_experts,
+                            .weight = weights.down_ptr.data(), .y = down});
+  if (!wide_rows)
+    ops.round_rows(team, {.x = down, .count = std::int64_t(rows) * hidden, .y = reinterpret_cast<std::uint16_t*>(out)});
+}
+
+} // namespace quadrant::model

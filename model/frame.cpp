@@ -1,0 +1,129 @@
+#include "model/frame.hpp"
+
+#include <algorithm>
+
+namespace quadrant::model {
+
+act_room act_room::take(arena_cursor& cursor, gpu::dtype activation, std::int64_t rows, std::int32_t cols,
+                        std::int32_t scale_group) {
+  act_room room{.cols = cols, .scale_group = scale_group};
+  if (activation != gpu::dtype::i8) {
+    room.f = cursor.take<float>(std::size_t(rows) * cols);
+    return room;
+  }
+  room.q = cursor.take<std::int8_t>(std::size_t(rows) * cols);
+  room.scale = cursor.take<float>(std::size_t(rows) * room.scales_per_row());
+  return room;
+}
+
+gpu::act_view act_room::from_row(std::int64_t row) const noexcept {
+  return {.f = f == nullptr ? nullptr : f + row * cols,
+          .q = q == nullptr ? nullptr : q + row * cols,
+          .scale = scale == nullptr ? nullptr : scale + row * scales_per_row(),
+          .scale_group = scale_group};
+}
+
+expert_scratch expert_scratch::take(arena_cursor& cursor, const model_config& config, const gpu::numerics& numerics,
+                                    std::int64_t rows, std::int32_t width) {
+  expert_scratch room;
+  room.gate_up = cursor.take<float>(std::size_t(rows) * 2 * width);
+  room.mid = act_room::take(cursor, numerics.activation, rows, width, width % 128 == 0 ? 128 : width);
+  room.down = cursor.take<float>(std::size_t(rows) * config.hidden_size);
+  return room;
+}
+
+frame::frame(const model_config& config, const gpu::numerics& numerics, const shard_spec& spec, const shard_shape& shape,
+             frame_limits limits)
+    : limits_(limits), max_blocks_((config.max_position_embeddings + gpu::block_tokens - 1) / gpu::block_tokens) {
+  arena_cursor count(nullptr);
+  place(count, config, numerics, spec, shape);
+  memory_ = gpu::aligned_bytes(count.used());
+  arena_cursor give(memory_.data());
+  place(give, config, numerics, spec, shape);
+}
+
+void frame::place(arena_cursor& c, const model_config& config, const gpu::numerics& n, const shard_spec& spec,
+                  const shard_shape& shape) {
+  const std::size_t padded = std::size_t(limits_.tokens) + spec.tp; // row shares of the ranks are rounded up
+  const std::size_t pairs = padded * config.num_experts_per_tok;
+  const std::size_t hidden = config.hidden_size, head = config.head_dim;
+  const auto outputs = std::size_t(limits_.outputs);
+  const auto width = std::max(config.moe_intermediate_size, config.intermediate_size);
+
+  ids = c.take<std::int32_t>(padded);
+  positions = c.take<std::int32_t>(padded);
+  sequences = c.take<gpu::sequence_rows>(limits_.sequences);
+  block_table = c.take<std::int32_t>(std::size_t(limits_.sequences) * max_blocks_);
+  output_rows = c.take<std::int32_t>(outputs);
+  output_positions = c.take<std::int32_t>(outputs);
+  output_slots = c.take<std::int32_t>(outputs);
+  output_sampling = c.take<gpu::sampling>(outputs);
+
+  x = c.take<float>(padded * hidden);
+  normed = c.take<float>(padded * hidden);
+  act = act_room::take(c, n.activation, std::int64_t(padded), config.hidden_size, 0);
+  qkv = c.take<float>(padded * (shape.q_heads + 2 * shape.kv_heads) * head);
+  q = act_room::take(c, n.activation, std::int64_t(padded), shape.q_heads * config.head_dim, config.head_dim);
+  k = c.take<float>(padded * shape.kv_heads * head);
+  const std::size_t own_rows = padded + std::size_t(limits_.sequences) * (gpu::block_tokens - 1);
+  own.k = c.take<std::byte>(own_rows * shape.kv_heads * head * bits(n.kv) / 8);
+  own.v = c.take<std::byte>(own_rows * shape.kv_heads * head * bits(n.kv) / 8);
+  own.k_scale = c.take<float>(own_rows * shape.kv_heads);
+  own.v_scale = c.take<float>(own_rows * shape.kv_heads);
+  attn_m = c.take<float>(padded * shape.q_heads);
+  attn_l = c.take<float>(padded * shape.q_heads);
+  attn_o = c.take<float>(padded * shape.q_heads * head);
+  attn = c.take<float>(padded * shape.q_heads * head);
+  heads = act_room::take(c, n.activation, std::int64_t(padded), shape.q_heads * config.head_dim, config.head_dim);
+  all_heads = spec.tp == 1 ? heads
+                           : act_room::take(c, n.activation, std::int64_t(padded), config.num_q_heads * config.head_dim, config.head_dim);
+  proj = c.take<float>(padded * hidden);
+  proj_part = spec.tp == 1 ? proj : c.take<float>(padded * shape.hidden_part);
+  expert = c.take<std::int32_t>(pairs);
+  expert_weight = c.take<float>(pairs);
+  offsets = c.take<std::int32_t>(std::size_t(config.num_experts) + 1);
+  token_of_row = c.take<std::int32_t>(pairs);
+  row_of_pair = c.take<std::int32_t>(pairs);
+  if (!spec.local_experts) sorted = act_room::take(c, n.activation, std::int64_t(pairs), config.hidden_size, 0);
+  ffn = expert_scratch::take(c, config, n, std::int64_t(pairs), width);
+  expert_rows = c.take<std::byte>(pairs * hidden * bits(n.expert_row) / 8);
+  last_x = c.take<float>(outputs * hidden);
+  last = act_room::take(c, n.activation, std::int64_t(outputs), config.hidden_size, 0);
+  logits = c.take<float>(outputs * config.vocab_size);
+  logits_part = spec.tp == 1 ? logits : c.take<float>(outputs * shape.vocab_part);
+  sampled = c.take<std::int32_t>(outputs);
+  digests = c.take<std::uint64_t>(outputs);
+}
+
+void frame::begin(const batch& step) {
+  QCHECK_LE(step.tokens(), limits_.tokens);
+  QCHECK_LE(std::int32_t(step.sequences.size()), limits_.sequences);
+  QCHECK_LE(std::int32_t(step.outputs.size()), limits_.outputs);
+  tokens = step.tokens();
+  num_sequences = std::int32_t(step.sequences.size());
+  num_outputs = std::int32_t(step.outputs.size());
+  std::ranges::copy(step.ids, ids);
+
+  std::int32_t row = 0, own_row = 0;
+  auto* blocks = block_table;
+  for (std::int32_t s = 0; s < num_sequences; ++s) {
+    const auto& seq = step.sequences[std::size_t(s)];
+    QCHECK_LE(std::int32_t(seq.blocks.size()), max_blocks_);
+    sequences[s] = {.first_row = row, .num_rows = seq.num_rows, .first_position = seq.first_position, .own_row = own_row, .blocks = blocks};
+    blocks = std::ranges::copy(seq.blocks, blocks).out;
+    for (std::int32_t i = 0; i < seq.num_rows; ++i) positions[row + i] = seq.first_position + i;
+    row += seq.num_rows;
+    own_row += seq.first_position % gpu::block_tokens + seq.num_rows;
+  }
+  QCHECK_EQ(row, tokens);
+
+  for (std::int32_t i = 0; i < num_outputs; ++i) {
+    const auto& out = step.outputs[std::size_t(i)];
+    output_rows[i] = out.row;
+    output_positions[i] = positions[out.row] + 1;
+    output_slots[i] = out.slot;
+    output_sampling[i] = out.sampling;
+  }
+}
+
+} // namespace quadrant::model

@@ -1,0 +1,45 @@
+#include "model/shard.hpp"
+
+#include <algorithm>
+#include <string>
+
+namespace quadrant::model {
+
+result<shard_shape> shape_of(const model_config& c, const shard_spec& s) {
+  const auto divides = [&](const char* what, std::int32_t n) -> result<void> {
+    if (n % s.tp == 0) return {};
+    return {errc::invalid_argument,
+            std::string(what) + " of this model (" + std::to_string(n) + ") do not divide by tp = " + std::to_string(s.tp)};
+  };
+  QUADRANT_TRY_VOID(divides("query heads", c.num_q_heads));
+  QUADRANT_TRY_VOID(divides("hidden columns", c.hidden_size));
+  QUADRANT_TRY_VOID(divides("vocabulary rows", c.vocab_size));
+  if (c.num_kv_heads % s.tp != 0 && s.tp % c.num_kv_heads != 0)
+    return {errc::invalid_argument, "KV heads of this model (" + std::to_string(c.num_kv_heads) +
+                                        ") neither divide by nor into tp = " + std::to_string(s.tp)};
+  shard_shape shape{};
+  shape.q_heads = c.num_q_heads / s.tp;
+  shape.first_q_head = s.tp_rank * shape.q_heads;
+  shape.kv_heads = std::max(1, c.num_kv_heads / s.tp);
+  shape.first_kv_head = s.tp_rank * c.num_kv_heads / s.tp;
+  shape.hidden_part = c.hidden_size / s.tp;
+  shape.vocab_part = c.vocab_size / s.tp;
+  shape.embeds = s.first_layer == 0;
+  shape.samples = s.end_layer == c.num_layers;
+  return shape;
+}
+
+gpu::kv_layout kv_layout_of(const model_config& config, const shard_spec& spec, const shard_shape& shape,
+                            const gpu::numerics& numerics) {
+  return {.num_layers = spec.num_layers(),
+          .num_kv_heads = shape.kv_heads,
+          .head_dim = config.head_dim,
+          .type = numerics.kv};
+}
+
+shard_spec stage_of(const model_config& config, std::int32_t rank, std::int32_t stages) {
+  const auto start = [&](std::int32_t r) { return r * (config.num_layers / stages) + std::min(r, config.num_layers % stages); };
+  return {.first_layer = start(rank), .end_layer = start(rank + 1)};
+}
+
+} // namespace quadrant::model

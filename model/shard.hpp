@@ -1,0 +1,38 @@
+// model/shard.hpp: which part of a model one attention worker serves.
+#pragma once
+#include <cstdint>
+
+#include "config/result.hpp"
+#include "gpu/dtype.hpp"
+#include "gpu/kv_layout.hpp"
+#include "model/model_config.hpp"
+
+namespace quadrant::model {
+
+struct shard_spec {
+  std::int32_t first_layer = 0, end_layer = 0; ///< [first, end)
+  std::int32_t tp_rank = 0, tp = 1;            ///< over heads, output columns and vocabulary
+  bool local_experts = true;                   ///< false: expert groups elsewhere serve the experts
+
+  [[nodiscard]] std::int32_t num_layers() const noexcept { return end_layer - first_layer; }
+};
+
+/// Widths of one shard, derived from the model and the spec.
+struct shard_shape {
+  std::int32_t q_heads, kv_heads;             ///< of this rank; KV heads are replicated where tp > num_kv_heads
+  std::int32_t first_q_head, first_kv_head;   ///< in the model
+  std::int32_t hidden_part, vocab_part;       ///< output columns of this rank
+  bool embeds, samples;                       ///< has the first, the last layer
+};
+
+/// Errors  errc::invalid_argument: heads, hidden size or vocabulary do not divide by tp
+result<shard_shape> shape_of(const model_config& config, const shard_spec& spec);
+
+/// The KV of a shard with `shape`.
+gpu::kv_layout kv_layout_of(const model_config& config, const shard_spec& spec, const shard_shape& shape,
+                            const gpu::numerics& numerics);
+
+/// Layers of pipeline stage `rank` of `stages`: as even as can be, earlier stages get the rest.
+shard_spec stage_of(const model_config& config, std::int32_t rank, std::int32_t stages);
+
+} // namespace quadrant::model

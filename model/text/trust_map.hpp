@@ -1,0 +1,59 @@
+// model/text/trust_map.hpp: which bytes of a string are trusted, as runs. It holds no text.
+// Units   byte offsets of the string it goes with
+// Holds   runs alternate and are not empty; size() is the string's size
+// Threads one owner
+#pragma once
+#include <algorithm>
+#include <cstddef>
+#include <vector>
+
+namespace quadrant::model {
+
+class trust_map {
+public:
+  struct run {
+    std::size_t end;
+    bool trusted;
+    friend bool operator==(const run&, const run&) = default;
+  };
+
+  trust_map() = default;
+  trust_map(std::size_t size, bool trusted) { append(size, trusted); }
+
+  void append(std::size_t size, bool trusted) {
+    if (size == 0) return;
+    if (!runs_.empty() && runs_.back().trusted == trusted)
+      runs_.back().end += size;
+    else
+      runs_.push_back({this->size() + size, trusted});
+  }
+  void append(const trust_map& other) {
+    std::size_t begin = 0;
+    for (const auto& r : other.runs_) append(r.end - begin, r.trusted), begin = r.end;
+  }
+
+  [[nodiscard]] std::size_t size() const noexcept { return runs_.empty() ? 0 : runs_.back().end; }
+  [[nodiscard]] const std::vector<run>& runs() const noexcept { return runs_; }
+  /// Is every byte of [begin, end) trusted? True of an empty range.
+  [[nodiscard]] bool trusted(std::size_t begin, std::size_t end) const {
+    if (begin >= end) return true;
+    const auto first = run_at(begin);
+    return first != runs_.end() && first->trusted && first->end >= end;
+  }
+  /// The map of the bytes [begin, end).
+  [[nodiscard]] trust_map part(std::size_t begin, std::size_t end) const {
+    trust_map out;
+    for (auto r = run_at(begin); begin < end && r != runs_.end(); begin = r->end, ++r)
+      out.append(std::min(end, r->end) - begin, r->trusted);
+    return out;
+  }
+  friend bool operator==(const trust_map&, const trust_map&) = default;
+
+private:
+  [[nodiscard]] std::vector<run>::const_iterator run_at(std::size_t offset) const {
+    return std::ranges::upper_bound(runs_, offset, {}, &run::end);
+  }
+  std::vector<run> runs_;
+};
+
+} // namespace quadrant::model

@@ -1,0 +1,76 @@
+// model/weights.hpp: the packed weights of a shard, loaded once a process and shared by the workers in it.
+// Threads loading: any, one at a time per cache; reading: any
+// Errors  errc::corrupt, errc::invalid_argument: names the tensor, what it is and what was expected
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "config/result.hpp"
+#include "gpu/packed_weight.hpp"
+#include "model/model_config.hpp"
+#include "model/safetensors.hpp"
+#include "model/shard.hpp"
+
+namespace quadrant::model {
+
+using weight_ref = std::shared_ptr<const gpu::packed_weight>;
+using vector_ref = std::shared_ptr<const std::vector<float>>;
+
+struct layer_weights {
+  vector_ref input_norm, post_norm, q_norm, k_norm; ///< q_norm, k_norm may be null
+  weight_ref qkv;                                   ///< this rank's heads: q rows, then k, then v
+  weight_ref o;                                     ///< this rank's output columns
+  weight_ref gate;                                  ///< null in a dense layer
+};
+
+/// The FFNs of one layer: its experts, or the one of a dense layer.
+struct ffn_weights {
+  std::vector<weight_ref> gate_up, down;
+  std::vector<const gpu::packed_weight*> gate_up_ptr, down_ptr; ///< as the grouped op wants them
+};
+
+struct attention_weights {
+  std::vector<layer_weights> layers; ///< of the shard
+  weight_ref embedding;              ///< [vocab, hidden] rows, f32 or bf16, unpacked; null unless the shard embeds
+  vector_ref final_norm;             ///< null unless the shard samples
+  weight_ref head;                   ///< this rank's vocabulary rows; null unless the shard samples
+};
+
+/// Reads a checkpoint into packed weights; the same weight asked for twice is the same object.
+class weight_cache {
+public:
+  weight_cache(std::shared_ptr<const checkpoint_files> files, model_config config, gpu::numerics numerics);
+
+  result<attention_weights> attention(const shard_spec& spec);
+  /// Experts [first, end) of a MoE layer (model's numbering), or the whole FFN of a dense one (0, 1).
+  result<ffn_weights> ffn(std::int32_t layer, std::int32_t first, std::int32_t end);
+
+  [[nodiscard]] const model_config& config() const noexcept { return config_; }
+  [[nodiscard]] const gpu::numerics& numerics() const noexcept { return numerics_; }
+  /// H(configuration, checkpoint content, profile, rules version): whose KV may meet whose.
+  [[nodiscard]] std::uint64_t numerics_id() const noexcept { return numerics_id_; }
+
+private:
+  struct rows { ///< a run of output rows of a named tensor
+    std::string name;
+    std::int32_t first, count;
+  };
+  result<weight_ref> linear(const std::vector<rows>& parts, std::int32_t in, gpu::dtype type);
+  result<weight_ref> remember(const std::string& key, const std::function<result<weight_ref>()>& make);
+  result<vector_ref> vector(const std::string& name, std::int32_t size);
+  result<weight_ref> embedding();
+
+  std::shared_ptr<const checkpoint_files> files_;
+  model_config config_;
+  gpu::numerics numerics_;
+  std::uint64_t numerics_id_;
+  std::mutex mutex_;
+  std::map<std::string, std::weak_ptr<const gpu::packed_weight>> known_;
+};
+
+} // namespace quadrant::model

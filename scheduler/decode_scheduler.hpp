@@ -1,0 +1,112 @@
+// scheduler/decode_scheduler.hpp: the continuous batch of one decode replica, launched ahead.
+//
+//   reserve ─▶ start ─▶ schedule (credits) ─▶ … device … ─▶ commit ─▶ tokens, ends
+//
+// Step N+1 is scheduled while N runs: a row's input is then the token that N leaves on the device, and whether N's token ends the
+// sequence is not known yet. A row that turns out to be past the end is dropped at commit: its epoch is old.
+// A sequence reserves blocks for its prompt and all its new tokens at once, so decode never has to preempt.
+// Units   steps are numbered per micro-batch; a sequence's slot s belongs to micro-batch s mod m
+// Holds   a slot and its blocks are free only when no step in flight has a row of it
+// Threads one owner
+#pragma once
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <set>
+#include <span>
+#include <vector>
+
+#include "config/result.hpp"
+#include "scheduler/block_pool.hpp"
+
+namespace quadrant::scheduler {
+
+using sequence_id = std::uint64_t;
+
+struct decode_limits {
+  std::int32_t max_sequences = 64;
+  std::int32_t launch_ahead = 2; ///< steps of one micro-batch in flight
+  std::int32_t micro_batches = 1;
+};
+
+enum class ending : std::uint8_t { none, stop, length, fault };
+
+struct decode_sequence {
+  sequence_id id = 0;
+  std::int32_t prompt_tokens = 0, max_new_tokens = 0;
+  std::vector<std::int32_t> stop_tokens;
+};
+
+struct decode_lease {
+  std::int32_t slot = 0;
+  std::vector<block_id> blocks; ///< of positions 0 .. prompt + max_new - 1
+};
+
+struct decode_row {
+  sequence_id sequence = 0;
+  std::int32_t slot = 0;
+  std::uint64_t epoch = 0;
+  std::int32_t position = 0; ///< of the input token
+  std::int32_t index = 0;    ///< of the token that it makes; the prefill made index 0
+  std::int32_t token = 0;    ///< the input: a token, or -1 - slot for the one that is on the device
+};
+
+struct decode_step {
+  std::uint64_t number = 0;
+  std::int32_t micro_batch = 0;
+  std::vector<decode_row> rows;
+};
+
+struct decode_outcome {
+  sequence_id sequence = 0;
+  std::int32_t index = 0, token = 0;
+  std::size_t row = 0; ///< of the step
+  ending end = ending::none;
+};
+
+class decode_scheduler {
+public:
+  decode_scheduler(decode_limits limits, std::int32_t num_blocks);
+
+  /// Errors  errc::out_of_blocks: wait for a sequence to end; errc::invalid_argument: it could never fit
+  result<decode_lease> reserve(const decode_sequence& s);
+  /// The KV is in place and `first_token` (index 0) is the next input. Unknown sequences are ignored.
+  void start(sequence_id id, std::int32_t first_token);
+  /// Nothing where the micro-batch has no credit or no runnable sequence.
+  std::optional<decode_step> schedule(std::int32_t micro_batch);
+  /// The step in flight longest, with the token of each of its rows; -1 is a fault.
+  std::vector<decode_outcome> commit(std::int32_t micro_batch, std::span<const std::int32_t> tokens);
+  /// Idempotent; unknown sequences are ignored.
+  void cancel(sequence_id id);
+
+  [[nodiscard]] const decode_lease* lease_of(sequence_id id) const;
+  [[nodiscard]] block_books books() const noexcept { return pool_.books(); }
+  [[nodiscard]] std::int32_t live() const noexcept { return std::int32_t(sequences_.size()); }
+  [[nodiscard]] std::int32_t in_flight() const noexcept;
+  [[nodiscard]] std::int32_t num_micro_batches() const noexcept { return limits_.micro_batches; }
+
+private:
+  struct sequence {
+    decode_sequence about;
+    decode_lease lease;
+    std::uint64_t epoch = 0;
+    bool running = false;
+    std::int32_t next_index = 1;      ///< of the token that the next row makes
+    std::int32_t first_token = 0;
+    std::int32_t rows_in_flight = 0;
+    bool ended = false;
+  };
+  void end(sequence& s);
+  void free_if_unused(sequence_id id);
+
+  decode_limits limits_;
+  block_pool pool_;
+  std::map<sequence_id, sequence> sequences_;
+  std::set<std::int32_t> free_slots_;
+  std::vector<std::deque<decode_step>> flying_; ///< by micro-batch
+  std::vector<std::uint64_t> next_number_;
+  std::uint64_t next_epoch_ = 1;
+};
+
+} // namespace quadrant::scheduler

@@ -1,0 +1,69 @@
+#include "scheduler/prefill_planner.hpp"
+
+#include <algorithm>
+#include <string>
+
+namespace quadrant::scheduler {
+
+prefill_planner::prefill_planner(planner_limits limits, std::int32_t num_blocks) : limits_(limits), pool_(num_blocks) {
+  for (std::int32_t slot = 0; slot < limits_.num_slots; ++slot) free_slots_.insert(slot);
+}
+
+result<void> prefill_planner::submit(request_id request, std::int32_t num_tokens) {
+  if (num_tokens < 1) return {errc::invalid_argument, "a prompt needs at least one token"};
+  if (blocks_for(num_tokens) > pool_.total())
+    return {errc::invalid_argument, "a prompt of " + std::to_string(num_tokens) + " tokens can never fit the " +
+                                        std::to_string(pool_.total()) + " KV blocks of prefill"};
+  if (prompts_.emplace(request, prompt{.num_tokens = num_tokens, .planned = 0, .blocks = {}}).second) queue_.push_back(request);
+  return {};
+}
+
+std::optional<micro_batch> prefill_planner::plan() {
+  if (free_slots_.empty()) return std::nullopt;
+  micro_batch batch{.step = next_step_, .slot = *free_slots_.begin(), .chunks = {}};
+  std::int32_t budget = limits_.micro_batch_tokens;
+  std::vector<block_id> used;
+  while (budget > 0 && !queue_.empty()) {
+    const auto request = queue_.front();
+    auto& p = prompts_.at(request);
+    if (p.blocks.empty()) {
+      auto blocks = pool_.allocate(blocks_for(p.num_tokens));
+      if (!blocks) break;
+      p.blocks = std::move(*blocks);
+    }
+    const auto tokens = std::min({budget, limits_.chunk_tokens, p.num_tokens - p.planned});
+    const auto end = p.planned + tokens;
+    chunk c{.request = request, .first_position = p.planned, .num_tokens = tokens, .last = end == p.num_tokens,
+            .blocks = {p.blocks.begin(), p.blocks.begin() + blocks_for(end)}};
+    used.insert(used.end(), c.blocks.begin(), c.blocks.end());
+    batch.chunks.push_back(std::move(c));
+    p.planned = end;
+    budget -= tokens;
+    if (end < p.num_tokens) break; // the rest goes into the next micro-batch: one chunk of a prompt in each
+    queue_.pop_front();
+  }
+  if (batch.chunks.empty()) return std::nullopt;
+  pool_.retain(used);
+  free_slots_.erase(batch.slot);
+  flying_.push_back({batch.step, batch.slot, std::move(used)});
+  ++next_step_;
+  return batch;
+}
+
+void prefill_planner::complete(std::uint64_t number) {
+  QCHECK(!flying_.empty());
+  QCHECK_EQ(flying_.front().number, number);
+  pool_.release(flying_.front().blocks);
+  free_slots_.insert(flying_.front().slot);
+  flying_.pop_front();
+}
+
+void prefill_planner::release(request_id request) {
+  const auto found = prompts_.find(request);
+  if (found == prompts_.end()) return;
+  pool_.release(found->second.blocks);
+  std::erase(queue_, request);
+  prompts_.erase(found);
+}
+
+} // namespace quadrant::scheduler

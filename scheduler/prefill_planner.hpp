@@ -1,0 +1,81 @@
+// scheduler/prefill_planner.hpp: the next micro-batch of one prefill pipeline.
+//
+//   submit ─▶ [waiting, first come first served] ─▶ plan: chunks of several prompts up to a token budget ─▶ complete ─▶ release
+//
+// A prompt gets all its blocks when its first chunk is planned, so two half-computed prompts cannot starve each other; a prompt
+// that must wait for blocks makes those behind it wait too. Chunks of one prompt may be in flight at once: shards run steps in order.
+// Units   tokens; a step is one micro-batch through all stages
+// Holds   the chunks of a prompt cover it exactly, once, in order; no block is free while a step that uses it is in flight
+// Threads one owner
+#pragma once
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <set>
+#include <vector>
+
+#include "config/result.hpp"
+#include "scheduler/block_pool.hpp"
+
+namespace quadrant::scheduler {
+
+using request_id = std::uint64_t;
+
+struct planner_limits {
+  std::int32_t num_slots = 2;            ///< micro-batches in flight: the pipeline's credits
+  std::int32_t micro_batch_tokens = 256; ///< budget of one
+  std::int32_t chunk_tokens = 256;       ///< largest slice of one prompt in one
+};
+
+struct chunk {
+  request_id request = 0;
+  std::int32_t first_position = 0, num_tokens = 0;
+  bool last = false;            ///< completes the prompt
+  std::vector<block_id> blocks; ///< of positions 0 .. first_position + num_tokens - 1
+};
+
+struct micro_batch {
+  std::uint64_t step = 0; ///< ascending from 0
+  std::int32_t slot = 0;
+  std::vector<chunk> chunks;
+};
+
+class prefill_planner {
+public:
+  prefill_planner(planner_limits limits, std::int32_t num_blocks);
+
+  /// Errors  errc::invalid_argument: it could never have enough blocks
+  result<void> submit(request_id request, std::int32_t num_tokens);
+  /// Nothing where no slot is free, nobody waits, or the first in line must wait for blocks.
+  std::optional<micro_batch> plan();
+  /// The step has left the last stage. Steps complete in order.
+  void complete(std::uint64_t step);
+  /// The prompt's KV is no longer needed, or no longer wanted. Idempotent; unknown requests are ignored.
+  void release(request_id request);
+
+  [[nodiscard]] block_books books() const noexcept { return pool_.books(); }
+  [[nodiscard]] std::int32_t in_flight() const noexcept { return std::int32_t(flying_.size()); }
+  [[nodiscard]] std::int32_t waiting() const noexcept { return std::int32_t(queue_.size()); }
+
+private:
+  struct prompt {
+    std::int32_t num_tokens = 0, planned = 0;
+    std::vector<block_id> blocks;
+  };
+  struct step {
+    std::uint64_t number;
+    std::int32_t slot;
+    std::vector<block_id> blocks; ///< retained until it completes
+  };
+
+  planner_limits limits_;
+  block_pool pool_;
+  std::map<request_id, prompt> prompts_;
+  std::deque<request_id> queue_; ///< with tokens not yet planned
+  std::set<std::int32_t> free_slots_;
+  std::deque<step> flying_;
+  std::uint64_t next_step_ = 0;
+};
+
+} // namespace quadrant::scheduler

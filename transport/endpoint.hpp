@@ -1,0 +1,103 @@
+// transport/endpoint.hpp: the tensor RPC. Bytes go straight from the sender's memory to the place the receiver named,
+// and a small message is delivered when they have arrived.
+//
+//   receiver: register_memory ─▶ remote_span ─┐ (told to the sender in a control message)
+//   sender:   submit(peer, slices + message) ◀┘ ─▶ bytes in place ─▶ inbox handler(message) ─▶ completion at the sender
+//
+// A transfer has exactly one terminal state: its completion runs once, with success after the peer has taken the message, or
+// with errc::{peer_lost, deadline, cancelled, invalid_argument, corrupt}. Its source memory belongs to the transport until then.
+// No order holds between transfers. A refused slice (wrong key, out of bounds) fails that transfer; bytes that break the frame
+// format cost the peer its connection, and nobody else anything.
+// Threads any thread may call, holding no lock; handlers and completions run on a transport thread, or on the submitting one where the
+//         peer is in this process; they must be short and never block
+#pragma once
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "config/result.hpp"
+
+namespace quadrant::transport {
+
+/// Names `bytes` of registered memory at another endpoint. The key is random and dies with the registration.
+struct remote_span {
+  std::uint64_t key = 0;
+  std::uint64_t offset = 0;
+  std::uint64_t bytes = 0;
+};
+
+/// A place that takes messages: one of an endpoint's inboxes.
+struct address {
+  std::uint64_t endpoint = 0; ///< random id of the endpoint: one a process
+  std::string host;           ///< where its listener is; not used when `endpoint` is this one
+  std::uint16_t port = 0;
+  std::uint32_t inbox = 0;
+};
+
+enum class traffic : std::uint8_t { control, dispatch, kv }; ///< earlier ones overtake later ones in a sender's queue
+
+struct slice {
+  std::span<const std::byte> from;
+  remote_span to; ///< to.bytes == from.size()
+};
+
+struct transfer {
+  std::vector<slice> slices;      ///< may be empty: a message alone
+  std::vector<std::byte> message; ///< at most max_message_bytes
+  traffic kind = traffic::control;
+  std::chrono::milliseconds timeout{30'000};
+  bool checksum = false; ///< xxh3 over the slices, checked before the message is delivered
+};
+
+inline constexpr std::size_t max_message_bytes = 1 << 20;
+inline constexpr std::size_t max_slices = 4096;
+
+using completion = std::function<void(result<void>)>;
+using inbox_handler = std::function<void(std::span<const std::byte> message)>;
+
+struct endpoint_books {
+  std::uint64_t bytes_sent = 0, bytes_received = 0;
+  std::uint64_t transfers_in_flight = 0, regions = 0, peers = 0;
+};
+
+struct endpoint_options {
+  std::string host = "127.0.0.1"; ///< the wire is unauthenticated but for the token: loopback unless told otherwise
+  std::uint16_t port = 0;         ///< 0: any
+  bool listen = true;             ///< false: in-process only
+  std::string cluster_token;      ///< both sides must name the same
+  std::uint64_t numerics_id = 0;  ///< likewise: KV of other numerics must never mix in
+};
+
+class endpoint {
+public:
+  virtual ~endpoint() = default;
+
+  [[nodiscard]] virtual address self() const = 0; ///< with inbox 0
+
+  /// The memory must stay valid until `deregister` returns.
+  virtual remote_span register_memory(std::span<std::byte> memory) = 0;
+  /// After it returns nothing writes there any more.
+  virtual void deregister(std::uint64_t key) = 0;
+
+  virtual std::uint32_t open_inbox(inbox_handler handler) = 0;
+  /// After it returns the handler is not running and never runs again (it may not be called from the handler itself).
+  virtual void close_inbox(std::uint32_t inbox) = 0;
+
+  virtual void submit(const address& to, transfer what, completion done) = 0;
+
+  /// Fails everything in flight to that endpoint with errc::peer_lost; a later submit connects anew.
+  virtual void drop_peer(std::uint64_t endpoint_id) = 0;
+
+  [[nodiscard]] virtual endpoint_books books() const = 0;
+};
+
+/// The endpoint of a process: loopback for its own inboxes, one TCP stream for each other endpoint.
+/// Errors  errc::invalid_argument: the host or port cannot be bound (the message says why).
+result<std::unique_ptr<endpoint>> make_endpoint(endpoint_options options);
+
+} // namespace quadrant::transport

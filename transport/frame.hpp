@@ -1,0 +1,63 @@
+// transport/frame.hpp: the bytes on a TCP stream, as pure functions. All integers little-endian.
+//
+//   listener ─▶ challenge[32]                                random; new for each connection
+//   dialler  ─▶ hello    magic u32 | version u32 | endpoint u64 | numerics u64 | HMAC-SHA256(token, challenge | endpoint) [32]
+//   dialler  ─▶ transfer head u32=1 | inbox u32 | id u64 | message bytes u32 | slices u32 | flags u32 | 0 u32 | checksum u64
+//                        then slices × (key u64 | offset u64 | bytes u64), the message, the bytes of each slice
+//   listener ─▶ ack      head u32=2 | code u32 | id u64 | text bytes u32 | 0 u32, then the text     code 0: done, else errc + 1
+//
+// Errors  errc::corrupt with what was wrong: the connection is not worth keeping
+#pragma once
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "config/result.hpp"
+#include "transport/endpoint.hpp"
+
+namespace quadrant::transport {
+
+inline constexpr std::uint32_t frame_magic = 0x54524451; // "QDRT"
+inline constexpr std::uint32_t frame_version = 1;
+inline constexpr std::size_t challenge_bytes = 32, proof_bytes = 32, hello_bytes = 24 + proof_bytes;
+inline constexpr std::size_t transfer_head_bytes = 40, slice_entry_bytes = 24, ack_head_bytes = 24, max_ack_text = 512;
+inline constexpr std::uint64_t max_transfer_bytes = std::uint64_t{1} << 32;
+
+using challenge = std::array<std::byte, challenge_bytes>;
+using proof = std::array<std::byte, proof_bytes>;
+
+/// HMAC-SHA256 of the challenge and the dialler's id under the cluster token.
+proof prove(std::string_view token, const challenge& asked, std::uint64_t endpoint_id);
+
+struct hello {
+  std::uint64_t endpoint = 0, numerics = 0;
+  proof answer{};
+};
+std::vector<std::byte> encode(const hello& h);
+result<hello> decode_hello(std::span<const std::byte, hello_bytes> bytes);
+
+struct transfer_head {
+  std::uint32_t inbox = 0;
+  std::uint64_t id = 0;
+  std::uint32_t message_bytes = 0, num_slices = 0;
+  bool checksum = false;
+  std::uint64_t hash = 0;
+};
+/// Head and slice table.
+std::vector<std::byte> encode(const transfer_head& head, std::span<const slice> slices);
+result<transfer_head> decode_transfer(std::span<const std::byte, transfer_head_bytes> bytes);
+/// Errors  also if the slices together pass max_transfer_bytes
+result<std::vector<remote_span>> decode_slices(std::span<const std::byte> bytes);
+
+struct ack {
+  std::uint64_t id = 0;
+  std::uint32_t code = 0, text_bytes = 0;
+};
+std::vector<std::byte> encode(const ack& a, std::string_view text);
+result<ack> decode_ack(std::span<const std::byte, ack_head_bytes> bytes);
+
+} // namespace quadrant::transport

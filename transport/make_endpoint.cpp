@@ -1,0 +1,164 @@
+// The endpoint of a process: its own inboxes are reached by copying on the spot, others over TCP.
+#include <atomic>
+#include <cstring>
+#include <map>
+#include <thread>
+
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include "config/random.hpp"
+#include "transport/checksum.hpp"
+#include "transport/endpoint.hpp"
+#include "transport/tcp/incoming.hpp"
+#include "transport/tcp/outgoing.hpp"
+
+namespace quadrant::transport {
+namespace {
+
+namespace asio = boost::asio;
+using boost::system::error_code;
+using std::chrono::milliseconds;
+
+class process_endpoint final : public endpoint {
+public:
+  explicit process_endpoint(endpoint_options options)
+      : options_(std::move(options)), home_{regions_, inboxes_, options_.cluster_token, options_.numerics_id, [this](std::uint64_t n) { bytes_received_ += n; }},
+        acceptor_(io_), timer_(io_), work_(io_.get_executor()) {
+    self_ = {.endpoint = random_u64(), .host = options_.host, .port = 0, .inbox = 0};
+  }
+
+  result<void> listen() {
+    if (options_.listen) {
+      error_code bad;
+      const auto host = asio::ip::make_address(options_.host, bad);
+      const asio::ip::tcp::endpoint at{host, options_.port};
+      if (!bad) acceptor_.open(at.protocol(), bad);
+      if (!bad) acceptor_.set_option(asio::socket_base::reuse_address(true), bad);
+      if (!bad) acceptor_.bind(at, bad);
+      if (!bad) acceptor_.listen(asio::socket_base::max_listen_connections, bad);
+      if (bad) return {errc::invalid_argument, "cannot listen on " + options_.host + ":" + std::to_string(options_.port) + ": " + bad.message()};
+      self_.port = acceptor_.local_endpoint().port();
+      accept();
+    }
+    tick();
+    thread_ = std::thread([this] { io_.run(); });
+    return {};
+  }
+
+  ~process_endpoint() override {
+    asio::post(io_, [this] {
+      error_code ignored;
+      acceptor_.close(ignored);
+      timer_.cancel();
+      for (const auto& [id, peer] : outgoing_) peer->fail({errc::cancelled, "this endpoint is closing"});
+      for (const auto& peer : incoming_) peer->close();
+      work_.reset();
+    });
+    if (thread_.joinable()) thread_.join();
+    else io_.poll();
+  }
+
+  [[nodiscard]] address self() const override { return self_; }
+  remote_span register_memory(std::span<std::byte> memory) override { return regions_.add(memory); }
+  void deregister(std::uint64_t key) override { regions_.remove(key); }
+  std::uint32_t open_inbox(inbox_handler handler) override { return inboxes_.open(std::move(handler)); }
+  void close_inbox(std::uint32_t inbox) override { inboxes_.close(inbox); }
+
+  void submit(const address& to, transfer what, completion done) override {
+    if (what.message.size() > max_message_bytes || what.slices.size() > max_slices)
+      return done(failure{errc::invalid_argument, "a transfer past the limits of a frame"});
+    for (const auto& s : what.slices)
+      if (s.from.size() != s.to.bytes) return done(failure{errc::invalid_argument, "a slice whose ends differ in size"});
+    if (to.endpoint == self_.endpoint) return done(copy_here(to, what));
+    ++in_flight_;
+    asio::post(io_, [this, to, what = std::move(what), done = std::move(done)]() mutable {
+      peer_for(to)->submit(to.inbox, std::move(what), [this, done = std::move(done)](const result<void>& outcome) {
+        --in_flight_;
+        done(outcome);
+      });
+    });
+  }
+
+  void drop_peer(std::uint64_t endpoint_id) override {
+    asio::post(io_, [this, endpoint_id] {
+      if (const auto found = outgoing_.find(endpoint_id); found != outgoing_.end()) found->second->fail({errc::peer_lost, "the peer was given up"});
+      for (const auto& peer : incoming_)
+        if (peer->peer() == endpoint_id) peer->close();
+    });
+  }
+
+  [[nodiscard]] endpoint_books books() const override {
+    return {.bytes_sent = bytes_sent_, .bytes_received = bytes_received_, .transfers_in_flight = in_flight_, .regions = regions_.size(), .peers = peers_};
+  }
+
+private:
+  /// The loopback path: the submitting thread carries the bytes and delivers the message.
+  result<void> copy_here(const address& to, const transfer& what) {
+    for (const auto& s : what.slices) {
+      const auto place = regions_.pin(s.to);
+      if (!place) return place.error();
+      std::memcpy(place->data(), s.from.data(), s.from.size());
+      regions_.unpin(s.to.key);
+      bytes_sent_ += s.from.size();
+      bytes_received_ += s.from.size();
+    }
+    return inboxes_.deliver(to.inbox, what.message);
+  }
+
+  std::shared_ptr<tcp::outgoing>& peer_for(const address& to) {
+    auto& peer = outgoing_[to.endpoint];
+    if (!peer || peer->dead())
+      peer = std::make_shared<tcp::outgoing>(io_, tcp::outgoing::identity{self_.endpoint, options_.numerics_id, options_.cluster_token}, to,
+                                             [this](std::uint64_t n) { bytes_sent_ += n; });
+    peers_ = outgoing_.size();
+    return peer;
+  }
+
+  void accept() {
+    acceptor_.async_accept([this](error_code e, asio::ip::tcp::socket socket) {
+      if (e) return;
+      std::erase_if(incoming_, [](const auto& peer) { return peer->dead(); });
+      incoming_.push_back(std::make_shared<tcp::incoming>(std::move(socket), home_));
+      incoming_.back()->start();
+      accept();
+    });
+  }
+
+  void tick() {
+    timer_.expires_after(milliseconds(50));
+    timer_.async_wait([this](error_code e) {
+      if (e) return;
+      const auto now = std::chrono::steady_clock::now();
+      for (const auto& [id, peer] : outgoing_) peer->expire(now);
+      tick();
+    });
+  }
+
+  endpoint_options options_;
+  address self_;
+  region_table regions_;
+  inbox_table inboxes_;
+  tcp::incoming::house home_;
+  std::atomic<std::uint64_t> bytes_sent_{0}, bytes_received_{0}, in_flight_{0}, peers_{0};
+  asio::io_context io_;
+  asio::ip::tcp::acceptor acceptor_;
+  asio::steady_timer timer_;
+  asio::executor_work_guard<asio::io_context::executor_type> work_;
+  std::map<std::uint64_t, std::shared_ptr<tcp::outgoing>> outgoing_; ///< by endpoint; I/O thread
+  std::vector<std::shared_ptr<tcp::incoming>> incoming_;             ///< I/O thread
+  std::thread thread_;
+};
+
+} // namespace
+
+result<std::unique_ptr<endpoint>> make_endpoint(endpoint_options options) {
+  auto made = std::make_unique<process_endpoint>(std::move(options));
+  QUADRANT_TRY_VOID(made->listen());
+  return std::unique_ptr<endpoint>(std::move(made));
+}
+
+} // namespace quadrant::transport

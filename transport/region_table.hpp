@@ -1,0 +1,38 @@
+// transport/region_table.hpp: registered memory by key. A key is 64 random bits: it cannot be guessed, and dies with its registration.
+// Threads any
+#pragma once
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <span>
+
+#include "config/result.hpp"
+#include "transport/endpoint.hpp"
+
+namespace quadrant::transport {
+
+class region_table {
+public:
+  remote_span add(std::span<std::byte> memory);
+  /// Waits until nobody writes there.
+  void remove(std::uint64_t key);
+  /// The bytes that `where` names, held in place until unpin.
+  /// Errors  errc::invalid_argument: unknown key, or outside the region
+  result<std::span<std::byte>> pin(const remote_span& where);
+  void unpin(std::uint64_t key);
+  [[nodiscard]] std::size_t size() const;
+
+private:
+  struct region {
+    std::span<std::byte> memory;
+    std::uint32_t pins = 0;
+    bool leaving = false;
+  };
+  mutable std::mutex mutex_;
+  std::condition_variable unpinned_;
+  std::map<std::uint64_t, region> regions_;
+};
+
+} // namespace quadrant::transport
