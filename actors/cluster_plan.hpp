@@ -33,6 +33,7 @@ public:
 
   [[nodiscard]] const topology& layout() const noexcept { return topology_; }
   [[nodiscard]] const model::model_config& config() const noexcept { return config_; }
+  [[nodiscard]] const gpu::numerics& numerics() const noexcept { return numerics_; }
   [[nodiscard]] const std::vector<std::string>& workers() const noexcept { return names_; } ///< the rows of a view
   [[nodiscard]] std::uint32_t row_of(worker_id id) const;
 

@@ -83,6 +83,8 @@ private:
 template <class Schema>
 class envelope {
 public:
+  using schema_type = Schema;
+
   /// Reads the message; use it only while the envelope lives.
   class view_type {
   public:

@@ -6,7 +6,9 @@
 #include <capnp/message.h>
 
 #include "actors/interfaces.hpp"
+#include "actors/slot_fabric.hpp"
 #include "config/result.hpp"
+#include "gpu/device.hpp"
 #include "gpu/ops.hpp"
 #include "transport/endpoint.hpp"
 
@@ -52,7 +54,10 @@ inline result<void> read(wire::Problem::Reader p) {
 
 template <class List>
 std::vector<std::int32_t> read_ints(const List& list) {
-  return {list.begin(), list.end()};
+  std::vector<std::int32_t> values;
+  values.reserve(list.size());
+  for (const auto value : list) values.push_back(value);
+  return values;
 }
 template <class Init, class Values>
 void write_ints(Init&& init, const Values& values) {
@@ -78,6 +83,22 @@ result<envelope<Schema>> from_bytes(std::span<const std::byte> bytes) {
     (void)message.view();
   } catch (const kj::Exception& e) { return {errc::corrupt, e.getDescription().cStr()}; }
   return message;
+}
+
+/// The workers of a view as their peers see them.
+inline std::vector<peer> read_peers(wire::View::Reader view) {
+  std::vector<peer> peers;
+  for (const auto w : view.getWorkers()) peers.push_back({read(w.getAddress()), read(w.getLanding())});
+  return peers;
+}
+
+/// What a worker without books of its own reports.
+inline msg::status_report worker_report(gpu::device_times times) {
+  return msg::status_report::make([&](wire::StatusReport::Builder& b) {
+    auto gauges = b.initGauges(1);
+    gauges[0].setName("device_busy_seconds");
+    gauges[0].setValue(double(times.busy_ns) * 1e-9);
+  });
 }
 
 /// A handle of a known role; the view says which role a handle has.

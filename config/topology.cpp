@@ -142,6 +142,22 @@ result<topology> parse_topology(std::string_view text, std::string_view source) 
   return t;
 }
 
+std::string to_toml(const topology& t) {
+  std::ostringstream out;
+  out << "precision = \"" << t.precision << "\"\n";
+  std::string_view section;
+  for (const auto& s : settings) {
+    if (s.section != section) out << '[' << (section = s.section) << "]\n";
+    out << s.key << " = " << t.*s.member << '\n';
+  }
+  for (const auto& process : t.processes) {
+    out << "[[process]]\nname = " << toml::value<std::string>(process.name) << "\nruns = [";
+    for (const auto& worker : process.runs) out << toml::value<std::string>(worker) << ", ";
+    out << "]\n";
+  }
+  return out.str();
+}
+
 result<topology> read_topology(const std::filesystem::path& file) {
   std::ifstream in(file, std::ios::binary);
   if (!in) return {errc::not_found, "cannot read topology file " + file.string()};

@@ -64,5 +64,7 @@ std::span<const setting> topology_settings();
 /// Errors  errc::not_found: no such file; errc::invalid_argument: file:line, what is wrong, what is allowed
 result<topology> read_topology(const std::filesystem::path& file);
 result<topology> parse_topology(std::string_view toml, std::string_view source_name);
+/// What parse_topology reads back as the same topology.
+std::string to_toml(const topology& t);
 
 } // namespace quadrant

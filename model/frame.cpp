@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "config/clock.hpp"
+
 namespace quadrant::model {
 
 act_room act_room::take(arena_cursor& cursor, gpu::dtype activation, std::int64_t rows, std::int32_t cols,
@@ -99,6 +101,7 @@ void frame::begin(const batch& step) {
   QCHECK_LE(step.tokens(), limits_.tokens);
   QCHECK_LE(std::int32_t(step.sequences.size()), limits_.sequences);
   QCHECK_LE(std::int32_t(step.outputs.size()), limits_.outputs);
+  started_ns = steady_clock::monotonic_ns();
   tokens = step.tokens();
   num_sequences = std::int32_t(step.sequences.size());
   num_outputs = std::int32_t(step.outputs.size());

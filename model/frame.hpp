@@ -93,6 +93,7 @@ public:
 
   // Parameters of the step.
   std::int32_t tokens = 0, num_sequences = 0, num_outputs = 0;
+  std::int64_t started_ns = 0; ///< when the step began on the device
   std::int32_t *ids = nullptr, *positions = nullptr, *block_table = nullptr;
   gpu::sequence_rows* sequences = nullptr;
   std::int32_t *output_rows = nullptr, *output_positions = nullptr, *output_slots = nullptr;

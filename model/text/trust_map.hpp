@@ -1,10 +1,12 @@
-// model/text/trust_map.hpp: which bytes of a string are trusted, as runs. It holds no text.
+// model/text/trust_map.hpp: which bytes of a string are trusted, as runs.
 // Units   byte offsets of the string it goes with
 // Holds   runs alternate and are not empty; size() is the string's size
 // Threads one owner
 #pragma once
 #include <algorithm>
 #include <cstddef>
+#include <string>
+#include <string_view>
 #include <vector>
 
 namespace quadrant::model {
@@ -54,6 +56,18 @@ private:
     return std::ranges::upper_bound(runs_, offset, {}, &run::end);
   }
   std::vector<run> runs_;
+};
+
+/// A string and the map of its bytes: trust.size() == text.size().
+struct marked_text {
+  std::string text;
+  trust_map trust;
+
+  void append(std::string_view more, bool trusted) { text += more, trust.append(more.size(), trusted); }
+  void append(const marked_text& more) { text += more.text, trust.append(more.trust); }
+  [[nodiscard]] marked_text part(std::size_t begin, std::size_t end) const {
+    return {text.substr(begin, end - begin), trust.part(begin, end)};
+  }
 };
 
 } // namespace quadrant::model

@@ -41,6 +41,20 @@ def pack(q):
     return (nibbles << np.arange(0, 32, 4, dtype=np.uint32)).sum(2, dtype=np.uint32).view(np.int32)
 
 
+def unpack(words, scale, shape):
+    """What the engine computes with: q * scale [out, in]; the scale as f32."""
+    q = np.stack([words.view(np.uint32) >> 4 * i & 15 for i in range(8)], -1).reshape(shape).astype(np.float32) - 8
+    return q * np.repeat(scale, shape[1] // scale.shape[1], 1)
+
+
+def plain_checkpoint(tensors):
+    """Any checkpoint's tensors with the packed ones as f32 again."""
+    out = {n: t for n, t in tensors.items() if not n.endswith(("_packed", "_scale", "_shape"))}
+    for name in (n[:-len("_packed")] for n in tensors if n.endswith("_packed")):
+        out[name] = unpack(*(tensors[name + part] for part in ("_packed", "_scale", "_shape")))
+    return out
+
+
 def packed_checkpoint(tensors, group):
     out = {}
     for name, t in tensors.items():

@@ -1,0 +1,180 @@
+#include "actors/decode_worker.hpp"
+
+#include "actors/wire.hpp"
+
+namespace quadrant::actors {
+namespace {
+
+scheduler::decode_limits limits_of(const topology& t) {
+  return {.max_sequences = std::int32_t(t.decode_max_sequences), .launch_ahead = std::int32_t(t.decode_launch_ahead),
+          .micro_batches = std::int32_t(t.decode_micro_batches)};
+}
+
+model::batch read_batch(wire::DecodeStep::Reader step) {
+  model::batch b;
+  for (const auto row : step.getRows()) {
+    b.outputs.push_back({.row = std::int32_t(b.ids.size()), .slot = row.getSlot(), .sampling = read(row.getSampling())});
+    b.ids.push_back(row.getToken());
+    b.sequences.push_back({.num_rows = 1, .first_position = row.getPosition(), .blocks = read_ints(row.getBlocks())});
+  }
+  return b;
+}
+
+} // namespace
+
+void decode_worker::gap_meter::step(std::int64_t started_ns, std::int64_t ended_ns) {
+  if (last_end_ns != 0) {
+    idle_ns += std::max<std::int64_t>(0, started_ns - last_end_ns);
+    step_ns += ended_ns - started_ns;
+  }
+  last_end_ns = ended_ns;
+}
+
+decode_worker::decode_worker(caf::actor_config& config, std::shared_ptr<attention_host> host)
+    : observed(config, "decode worker " + host->about().name), host_(std::move(host)),
+      core_(limits_of(host_->about().plan->layout()), std::int32_t(host_->about().plan->layout().decode_kv_blocks)),
+      gaps_(std::size_t(core_.num_micro_batches())) {}
+
+decode_worker::behavior_type decode_worker::make_behavior() {
+  now("joining");
+  return {[this](const msg::reserve& message) { reserve(message); },
+          [this](const msg::start& message) {
+            core_.start(message.view()->getRequest(), message.view()->getToken());
+            launch_all();
+          },
+          [this](const msg::forget& message) {
+            const auto id = message.view()->getRequest();
+            std::erase_if(waiting_, [&](const auto& w) { return w.first.view()->getRequest() == id; });
+            sequences_.erase(id);
+            core_.cancel(id);
+            grant_waiting();
+          },
+          [this](const msg::decode_step& message) { execute(message); },
+          [this](const msg::decode_step_done& message) { commit(message); },
+          [this](const msg::view& message, const handles& workers) {
+            host_->connect(read_peers(*message.view()));
+            followers_.clear();
+            const auto& names = host_->about().plan->workers();
+            for (std::size_t row = 0; row < workers.size(); ++row)
+              if (const auto id = *worker_id::parse(names[row]); id.kind == role::decode && id.rank != 0) followers_.push_back(as<decode_actor>(workers[row]));
+            now("serving");
+          },
+          [this](const msg::status_query&) { return report(); }};
+}
+
+void decode_worker::reserve(const msg::reserve& message) {
+  waiting_.emplace_back(message, as<request_actor>(current_sender()));
+  grant_waiting();
+}
+
+/// First come, first served: the first that does not fit makes the others wait.
+void decode_worker::grant_waiting() {
+  while (!waiting_.empty()) {
+    const auto& [message, request] = waiting_.front();
+    const auto v = message.view();
+    const auto id = v->getRequest();
+    auto lease = core_.reserve({.id = id, .prompt_tokens = v->getPromptTokens(), .max_new_tokens = v->getMaxNewTokens(), .stop_tokens = read_ints(v->getStopTokens())});
+    if (!lease && lease.error().code == errc::out_of_blocks) return;
+    if (lease) sequences_.insert_or_assign(id, sequence{v->getAttempt(), request, read(v->getSampling())});
+    send(request, msg::lease::make([&](wire::Lease::Builder& b) {
+           b.setRequest(id);
+           b.setAttempt(v->getAttempt());
+           if (!lease) return write(b.initProblem(), lease.error());
+           b.setSlot(lease->slot);
+           write_ints([&](unsigned n) { return b.initBlocks(n); }, lease->blocks);
+         }, id));
+    waiting_.pop_front();
+  }
+}
+
+void decode_worker::launch_all() {
+  for (std::int32_t m = 0; m < core_.num_micro_batches(); ++m)
+    while (const auto step = core_.schedule(m)) {
+      const auto message = msg::decode_step::make([&](wire::DecodeStep::Builder& b) {
+        b.setNumber(step->number);
+        b.setMicroBatch(std::uint32_t(m));
+        auto rows = b.initRows(unsigned(step->rows.size()));
+        for (unsigned i = 0; i < rows.size(); ++i) {
+          const auto& row = step->rows[i];
+          rows[i].setSlot(row.slot);
+          rows[i].setPosition(row.position);
+          rows[i].setToken(row.token);
+          const auto& blocks = core_.lease_of(row.sequence)->blocks;
+          const auto needed = std::size_t(scheduler::blocks_for(row.position + 1));
+          write_ints([&](unsigned n) { return rows[i].initBlocks(n); }, std::span(blocks).first(needed));
+          write(rows[i].initSampling(), sequences_.at(row.sequence).sampling);
+        }
+      });
+      for (const auto& follower : followers_) send(follower, message);
+      execute(message);
+    }
+}
+
+void decode_worker::execute(const msg::decode_step& message) {
+  const auto step = message.view();
+  attention_host::launch_hooks hooks;
+  if (host_->about().shard->spec.tp_rank == 0)
+    hooks.done = [message, self = decode_actor(this)](const model::frame& f) {
+      caf::anon_send(self, msg::decode_step_done::make([&](wire::DecodeStepDone::Builder& b) {
+                       const auto v = message.view();
+                       b.setNumber(v->getNumber());
+                       b.setMicroBatch(v->getMicroBatch());
+                       auto tokens = b.initTokens(unsigned(f.num_outputs));
+                       auto digests = b.initDigests(unsigned(f.num_outputs));
+                       for (unsigned i = 0; i < unsigned(f.num_outputs); ++i) {
+                         tokens.set(i, f.sampled[i]);
+                         digests.set(i, f.digests[i]);
+                       }
+                       b.setStartedNs(f.started_ns);
+                       b.setEndedNs(steady_clock::monotonic_ns());
+                     }));
+    };
+  host_->launch(step->getMicroBatch(), read_batch(*step), std::move(hooks));
+}
+
+void decode_worker::commit(const msg::decode_step_done& message) {
+  const auto v = message.view();
+  const auto m = std::int32_t(v->getMicroBatch());
+  gaps_[std::size_t(m)].step(v->getStartedNs(), v->getEndedNs());
+  const auto outcomes = core_.commit(m, read_ints(v->getTokens()));
+  launch_all(); // before anything else: the device must not wait for us
+  if (core_.in_flight() == 0)
+    for (auto& gap : gaps_) gap.rest();
+  for (const auto& out : outcomes) {
+    const auto& s = sequences_.at(out.sequence);
+    send(s.request, msg::token::make([&](wire::Token::Builder& b) {
+           b.setRequest(out.sequence);
+           b.setAttempt(s.attempt);
+           b.setIndex(out.index);
+           b.setToken(out.token);
+           b.setDigest(v->getDigests()[unsigned(out.row)]);
+           b.setFinished(std::uint8_t(out.end));
+         }, out.sequence, 16));
+    if (out.end != scheduler::ending::none) sequences_.erase(out.sequence);
+  }
+  grant_waiting();
+}
+
+msg::status_report decode_worker::report() const {
+  return msg::status_report::make([this](wire::StatusReport::Builder& b) {
+    const auto times = host_->device_times();
+    std::int64_t idle = 0, busy = 0;
+    for (const auto& gap : gaps_) idle += gap.idle_ns, busy += gap.step_ns;
+    auto gauges = b.initGauges(2);
+    gauges[0].setName("device_busy_seconds");
+    gauges[0].setValue(double(times.busy_ns) * 1e-9);
+    gauges[1].setName("decode_idle_gap_ratio");
+    gauges[1].setValue(busy == 0 ? 0 : double(idle) / double(busy));
+    if (host_->about().shard->spec.tp_rank != 0) return;
+    const auto books = core_.books();
+    auto to = b.initBooks();
+    to.setBlocksTotal(books.total);
+    to.setBlocksFree(books.free);
+    to.setBlocksUsed(books.used);
+    to.setBlocksCached(books.cached);
+    to.setLeases(books.leases);
+    to.setCreditsOut(core_.in_flight());
+  });
+}
+
+} // namespace quadrant::actors

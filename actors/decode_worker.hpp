@@ -1,0 +1,50 @@
+// actors/decode_worker.hpp: one tensor-parallel rank of the decode replica. Rank 0 decides: it leases slots and blocks, schedules steps ahead of
+// the device, and tells tokens; the other ranks execute its numbered step log and sample the same tokens themselves.
+#pragma once
+#include <deque>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "actors/attention_host.hpp"
+#include "actors/interfaces.hpp"
+#include "actors/observed.hpp"
+#include "gpu/ops.hpp"
+#include "scheduler/decode_scheduler.hpp"
+
+namespace quadrant::actors {
+
+class decode_worker : public observed<decode_actor::base> {
+public:
+  decode_worker(caf::actor_config& config, std::shared_ptr<attention_host> host);
+  behavior_type make_behavior() override;
+
+private:
+  struct sequence {
+    std::uint32_t attempt;
+    request_actor request;
+    gpu::sampling sampling;
+  };
+  /// The time between two steps of a micro-batch with no new sequence between them: what the framework costs the device.
+  struct gap_meter {
+    std::int64_t last_end_ns = 0, idle_ns = 0, step_ns = 0;
+    void step(std::int64_t started_ns, std::int64_t ended_ns);
+    void rest() { last_end_ns = 0; } ///< nothing to do: what follows is no gap
+  };
+
+  void reserve(const msg::reserve& message);
+  void grant_waiting();
+  void launch_all();
+  void execute(const msg::decode_step& message);
+  void commit(const msg::decode_step_done& message);
+  [[nodiscard]] msg::status_report report() const;
+
+  std::shared_ptr<attention_host> host_;
+  scheduler::decode_scheduler core_; ///< used by rank 0
+  std::map<scheduler::sequence_id, sequence> sequences_;
+  std::deque<std::pair<msg::reserve, request_actor>> waiting_;
+  std::vector<decode_actor> followers_;
+  std::vector<gap_meter> gaps_; ///< by micro-batch
+};
+
+} // namespace quadrant::actors

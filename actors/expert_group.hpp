@@ -1,0 +1,85 @@
+// actors/expert_group.hpp: one expert-parallel rank of a phase: grouped GEMM over the tokens of every caller.
+//
+//   transport ─▶ inbox ─▶ actor: pending, by layer ─▶ one launch for all that wait for a layer ─▶ device ─▶ rows back to each caller
+//
+// While two launches are on the device, dispatches gather into the next one: that is all the batching there is.
+#pragma once
+#include <atomic>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "actors/cluster_plan.hpp"
+#include "actors/interfaces.hpp"
+#include "actors/observed.hpp"
+#include "gpu/backend.hpp"
+#include "gpu/device.hpp"
+#include "model/family.hpp"
+#include "transport/endpoint.hpp"
+
+namespace quadrant::actors {
+
+/// Memory, device and weights of a group; outlives the actor's messages that are on the device.
+class expert_host {
+public:
+  struct parts {
+    std::string name;
+    worker_id id;
+    std::shared_ptr<const cluster_plan> plan;
+    gpu::numerics numerics;
+    std::vector<model::ffn_weights> layers; ///< of the whole model; empty for dense layers
+    const gpu::ops_table* ops;
+    std::shared_ptr<transport::endpoint> endpoint;
+    int threads = 1;
+    bool pin = false;
+    std::function<void(failure)> failed;
+  };
+  explicit expert_host(parts p);
+  ~expert_host();
+
+  static constexpr std::uint32_t launches = 2; ///< in flight, each with its own rows and scratch
+
+  [[nodiscard]] const parts& about() const noexcept { return parts_; }
+  [[nodiscard]] transport::address address() const noexcept { return self_; }
+  [[nodiscard]] transport::remote_span landing() const noexcept { return landing_ref_; }
+  [[nodiscard]] gpu::device_times device_times() const { return device_.times(); }
+  [[nodiscard]] std::uint64_t rows_done() const noexcept { return rows_done_.load(std::memory_order_relaxed); }
+  /// Dispatches go to `group` from now on.
+  void open(expert_actor group);
+  /// Runs `dispatches`, all of one layer, and tells `group` that launch `index` has ended when all rows are back at their callers.
+  void launch(std::uint32_t index, std::vector<msg::arrival> dispatches, expert_actor group);
+
+private:
+  struct scratch {
+    gpu::aligned_bytes memory;
+    std::vector<std::int32_t> x_row, offsets;
+    model::expert_scratch ffn;
+    std::byte* out = nullptr;
+  };
+  void answer(const scratch& s, const std::vector<msg::arrival>& dispatches, std::uint32_t index, const expert_actor& group);
+
+  parts parts_;
+  dispatch_landing layout_;
+  gpu::aligned_bytes landing_;
+  transport::remote_span landing_ref_;
+  transport::address self_;
+  std::vector<scratch> scratch_;
+  std::shared_ptr<gpu::stream> stream_;
+  std::atomic<std::uint64_t> rows_done_{0};
+  gpu::device device_; ///< last: it ends first
+};
+
+class expert_group : public observed<expert_actor::base> {
+public:
+  expert_group(caf::actor_config& config, std::shared_ptr<expert_host> host);
+  behavior_type make_behavior() override;
+
+private:
+  void launch_all();
+
+  std::shared_ptr<expert_host> host_;
+  std::map<std::uint32_t, std::vector<msg::arrival>> pending_; ///< by layer
+  std::vector<std::uint32_t> idle_;                            ///< launches not in flight
+};
+
+} // namespace quadrant::actors

@@ -1,0 +1,43 @@
+#include "actors/gateway.hpp"
+
+namespace quadrant::actors {
+
+gateway::gateway(caf::actor_config& config, std::shared_ptr<const cluster_plan> plan, router_actor router, planner_actor planner)
+    : observed(config, "gateway") {
+  around_.plan = std::move(plan);
+  around_.router = std::move(router);
+  around_.planner = std::move(planner);
+  set_down_handler([this](caf::down_msg& message) {
+    const auto found = ids_.find(message.source);
+    if (found == ids_.end()) return;
+    live_.erase(found->second);
+    ids_.erase(found);
+  });
+}
+
+gateway::behavior_type gateway::make_behavior() {
+  now("starting");
+  return {[this](const msg::request_spec& spec, const sink_ref& sink) {
+            if (!serving_) return sink->failed({errc::unavailable, "the cluster is not serving yet"});
+            const auto id = spec.view()->getId();
+            const request_actor made = spawn<live_request>(spec, around_, sink);
+            monitor(made);
+            live_.emplace(id, made);
+            ids_.emplace(made.address(), id);
+          },
+          [this](cancel_atom, std::uint64_t id) {
+            if (const auto found = live_.find(id); found != live_.end()) send(found->second, cancel_atom::value);
+          },
+          [this](const msg::worker_down& message) {
+            for (const auto& [id, made] : live_) send(made, message);
+          },
+          [this](const msg::view& view, const handles& workers) {
+            around_.view = view;
+            around_.workers = workers;
+            around_.decode = caf::actor_cast<decode_actor>(workers[around_.plan->row_of({role::decode, 0, 0})]);
+            serving_ = true;
+            now("serving");
+          }};
+}
+
+} // namespace quadrant::actors

@@ -1,0 +1,59 @@
+// actors/kv_transfer.hpp: the hand-over of one request's KV from its prefill pipeline to its decode replica.
+//
+//   moving ─▶ done        every slice of every layer and KV head is at every decode rank that owns the head
+//      └────▶ failed      a slice could not be sent, or the request is over
+//
+// Blocks leave layer by layer and chunk by chunk, while later chunks still compute: a full block when it is sealed, the last open one at the
+// end. It owns both ends' blocks until its one terminal state: it, not the request, tells planner and decode worker to forget, and only when
+// no slice is on the way. At most `window` transfers a shard are on the way; the rest wait here.
+#pragma once
+#include <deque>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "actors/cluster_plan.hpp"
+#include "actors/interfaces.hpp"
+#include "actors/observed.hpp"
+
+namespace quadrant::actors {
+
+class kv_transfer : public observed<kv_transfer_actor::base> {
+public:
+  struct order {
+    std::uint64_t request = 0;
+    std::uint32_t attempt = 0;
+    std::shared_ptr<const cluster_plan> plan;
+    msg::view view;
+    handles workers;
+    std::vector<std::int32_t> decode_blocks;
+    request_actor owner;
+    planner_actor planner;
+    decode_actor decode;
+  };
+  static constexpr int window = 4;
+
+  kv_transfer(caf::actor_config& config, order o);
+  behavior_type make_behavior() override;
+
+private:
+  struct shard_state {
+    std::int32_t layers_done = 0; ///< whose last slices are queued
+    std::deque<msg::kv_send> queue;
+    int on_the_way = 0;
+  };
+  void queue_slices(const msg::kv_ready& message);
+  void send_window(std::uint32_t row);
+  void sent(const msg::kv_sent& message);
+  void finish_if_done();
+  void fail(const failure& why);
+  void forget_both();
+
+  order order_;
+  std::map<std::uint32_t, shard_state> shards_;   ///< by row of the view
+  std::map<std::uint64_t, std::uint32_t> tickets_; ///< on the way: whose
+  std::uint64_t next_ticket_ = 1;
+  bool told_ = false, over_ = false;
+};
+
+} // namespace quadrant::actors

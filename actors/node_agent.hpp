@@ -1,0 +1,40 @@
+// actors/node_agent.hpp: one per process: loads and starts the workers that the supervisor assigns to it, and reports its actors.
+// Loading blocks for seconds: this actor is detached, with a thread of its own.
+#pragma once
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "actors/interfaces.hpp"
+#include "actors/observed.hpp"
+#include "config/result.hpp"
+#include "transport/endpoint.hpp"
+
+namespace quadrant::actors {
+
+class node_agent : public observed<node_actor::base> {
+public:
+  /// supervisor: is joined at once. ended: called when the supervisor is gone.
+  node_agent(caf::actor_config& config, std::string name, supervisor_actor supervisor, std::function<void(failure)> ended);
+  behavior_type make_behavior() override;
+  void on_exit() override;
+
+private:
+  struct loaded {
+    msg::assigned reply;
+    handles workers;
+  };
+  result<loaded> start_workers(const msg::assign& message);
+
+  std::string name_;
+  supervisor_actor supervisor_;
+  std::function<void(failure)> ended_;
+  std::shared_ptr<transport::endpoint> endpoint_;
+  handles workers_;
+};
+
+/// Every actor of this process, for a status report.
+void write_actors(wire::StatusReport::Builder& report, const std::string& node);
+
+} // namespace quadrant::actors

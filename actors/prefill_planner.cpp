@@ -1,0 +1,95 @@
+#include "actors/prefill_planner.hpp"
+
+#include "actors/wire.hpp"
+
+namespace quadrant::actors {
+namespace {
+
+scheduler::planner_limits limits_of(const topology& t) {
+  return {.num_slots = std::int32_t(t.prefill_micro_batches), .micro_batch_tokens = std::int32_t(t.prefill_micro_batch_tokens),
+          .chunk_tokens = std::int32_t(t.prefill_chunk_tokens)};
+}
+
+} // namespace
+
+prefill_planner::prefill_planner(caf::actor_config& config, std::shared_ptr<const cluster_plan> plan)
+    : observed(config, "prefill planner"), plan_(std::move(plan)),
+      core_(limits_of(plan_->layout()), std::int32_t(plan_->layout().prefill_kv_blocks)) {}
+
+prefill_planner::behavior_type prefill_planner::make_behavior() {
+  now("serving");
+  return {
+      [this](const msg::prefill& message, const handle& transfer) {
+        const auto v = message.view();
+        const auto request = current_sender();
+        if (const auto taken = core_.submit(v->getRequest(), std::int32_t(v->getTokens().size())); !taken) {
+          // The hand-over ends with the reason; the request hears it from there.
+          send(as<kv_transfer_actor>(transfer), msg::kv_sent::make([&](wire::KvSent::Builder& b) {
+                 b.setRequest(v->getRequest());
+                 b.setAttempt(v->getAttempt());
+                 write(b.initProblem(), taken.error());
+               }));
+          return;
+        }
+        prompts_.insert_or_assign(v->getRequest(), prompt{v->getAttempt(), message, request, transfer});
+        plan_all();
+      },
+      [this](const msg::forget& message) {
+        const auto id = message.view()->getRequest();
+        core_.release(id);
+        prompts_.erase(id);
+        plan_all();
+      },
+      [this](const msg::micro_batch_done& message) {
+        core_.complete(message.view()->getStep());
+        plan_all();
+      },
+      [this](const msg::view&, const handles& workers) {
+        shards_.clear();
+        for (std::size_t row = 0; row < workers.size(); ++row)
+          if (worker_id::parse(plan_->workers()[row])->kind == role::prefill) shards_.push_back(as<shard_actor>(workers[row]));
+      },
+      [this](const msg::status_query&) {
+        return msg::status_report::make([this](wire::StatusReport::Builder& b) {
+          const auto books = core_.books();
+          auto to = b.initBooks();
+          to.setBlocksTotal(books.total);
+          to.setBlocksFree(books.free);
+          to.setBlocksUsed(books.used);
+          to.setBlocksCached(books.cached);
+          to.setLeases(books.leases);
+          to.setCreditsOut(core_.in_flight());
+        });
+      }};
+}
+
+void prefill_planner::plan_all() {
+  while (auto batch = core_.plan()) {
+    handles beside; // of each chunk: its request, its kv_transfer
+    const auto message = msg::micro_batch::make([&](wire::MicroBatch::Builder& b) {
+      b.setStep(batch->step);
+      b.setSlot(std::uint32_t(batch->slot));
+      auto chunks = b.initChunks(unsigned(batch->chunks.size()));
+      for (unsigned i = 0; i < chunks.size(); ++i) {
+        const auto& c = batch->chunks[i];
+        const auto& p = prompts_.at(c.request);
+        const auto v = p.message.view();
+        auto to = chunks[i];
+        to.setRequest(c.request);
+        to.setAttempt(p.attempt);
+        to.setFirstPosition(c.first_position);
+        auto tokens = to.initTokens(unsigned(c.num_tokens));
+        for (unsigned t = 0; t < tokens.size(); ++t) tokens.set(t, v->getTokens()[unsigned(c.first_position) + t]);
+        write_ints([&](unsigned n) { return to.initBlocks(n); }, c.blocks);
+        to.setLast(c.last);
+        to.setAllLogits(v->getAllLogits());
+        to.setSampling(v->getSampling());
+        beside.push_back(p.request);
+        beside.push_back(p.transfer);
+      }
+    });
+    for (const auto& shard : shards_) send(shard, message, beside);
+  }
+}
+
+} // namespace quadrant::actors

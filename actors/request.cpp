@@ -1,0 +1,174 @@
+#include "actors/request.hpp"
+
+#include "actors/kv_transfer.hpp"
+#include "actors/wire.hpp"
+
+namespace quadrant::actors {
+namespace {
+
+constexpr auto admit_timeout = std::chrono::seconds(10);
+constexpr auto deadline = std::chrono::minutes(10);
+
+} // namespace
+
+live_request::live_request(caf::actor_config& config, msg::request_spec spec, serving_view around, std::shared_ptr<token_sink> sink)
+    : observed(config, "request"), spec_(std::move(spec)), around_(std::move(around)), sink_(std::move(sink)), id_(spec_.view()->getId()) {}
+
+live_request::behavior_type live_request::make_behavior() {
+  now("admitting");
+  delayed_send(this, deadline, timeout_atom::value);
+  send(this, begin_atom::value);
+  return {[this](const msg::lease& message) { leased(message); },
+          [this](const msg::first_token& message) { first_token(message); },
+          [this](const msg::logit_rows& message) {
+            const auto v = message.view();
+            if (over_ || v->getAttempt() != attempt_ || v->getFirstPosition() != logits_until_) return;
+            const auto rows = v->getRows();
+            const auto count = rows.size() / sizeof(float);
+            logits_until_ += std::int32_t(count) / v->getVocabulary();
+            sink_->logits(v->getFirstPosition(), v->getVocabulary(), {reinterpret_cast<const float*>(rows.begin()), count});
+          },
+          [this](const msg::handed_over& message) { handed_over(message); },
+          [this](const msg::token& message) { token(message); },
+          [this](const msg::worker_down& message) {
+            const auto v = message.view();
+            fail({errc::peer_lost, std::string("worker ") + v->getName().cStr() + " was lost: " + v->getReason().cStr()});
+          },
+          [this](begin_atom) { admit(); },
+          [this](cancel_atom) { end(finish::cancelled); },
+          [this](timeout_atom) { fail({errc::deadline, "the request took longer than its deadline of 10 minutes"}); }};
+}
+
+void live_request::admit() {
+  const auto spec = spec_.view();
+  const auto message = msg::admit::make([&](wire::Admit::Builder& b) {
+    b.setRequest(id_);
+    b.setPromptTokens(std::int32_t(spec->getTokens().size()));
+    b.setMaxNewTokens(spec->getMaxNewTokens());
+  }, id_);
+  request(around_.router, admit_timeout, message)
+      .then(
+          [this](const msg::route& route) {
+            if (over_) return;
+            const auto v = route.view();
+            if (const auto outcome = read(v->getProblem()); !outcome) return fail(outcome.error());
+            admitted_ = true;
+            spec_.view()->getAllLogits() ? start_prefill({}) : lease();
+          },
+          [this](const caf::error&) { fail({errc::unavailable, "the router does not answer"}); });
+}
+
+void live_request::lease() {
+  now("leasing");
+  const auto spec = spec_.view();
+  leased_ = true;
+  send(around_.decode, msg::reserve::make([&](wire::Reserve::Builder& b) {
+         b.setRequest(id_);
+         b.setAttempt(attempt_);
+         b.setPromptTokens(std::int32_t(spec->getTokens().size()));
+         b.setMaxNewTokens(spec->getMaxNewTokens());
+         b.setStopTokens(spec->getStopTokens());
+         b.setSampling(spec->getSampling());
+       }, id_));
+}
+
+void live_request::leased(const msg::lease& message) {
+  const auto v = message.view();
+  if (over_ || v->getAttempt() != attempt_ || transfer_) return;
+  if (const auto outcome = read(v->getProblem()); !outcome) return fail(outcome.error());
+  start_prefill(read_ints(v->getBlocks()));
+}
+
+void live_request::start_prefill(const std::vector<std::int32_t>& decode_blocks) {
+  now("prefilling");
+  transfer_ = spawn<kv_transfer>(kv_transfer::order{.request = id_, .attempt = attempt_, .plan = around_.plan, .view = around_.view, .workers = around_.workers,
+                                                    .decode_blocks = decode_blocks, .owner = this, .planner = around_.planner, .decode = around_.decode});
+  const auto spec = spec_.view();
+  send(around_.planner, msg::prefill::make([&](wire::Prefill::Builder& b) {
+         b.setRequest(id_);
+         b.setAttempt(attempt_);
+         b.setTokens(spec->getTokens());
+         b.setSampling(spec->getSampling());
+         b.setAllLogits(spec->getAllLogits());
+       }, id_, 62 + spec->getTokens().size() / 2),
+       caf::actor_cast<handle>(*transfer_));
+}
+
+void live_request::first_token(const msg::first_token& message) {
+  const auto v = message.view();
+  if (over_ || v->getAttempt() != attempt_ || !tokens_.empty()) return;
+  if (v->getToken() < 0) return fail({errc::numeric, "a NaN or Inf reached the logits of the prompt"});
+  if (spec_.view()->getAllLogits()) return end(finish::stop);
+  put(0, v->getToken(), v->getDigest());
+  if (const auto why = end_after(0, v->getToken())) return end(*why);
+  start_decode_if_ready();
+}
+
+void live_request::handed_over(const msg::handed_over& message) {
+  const auto v = message.view();
+  if (over_ || v->getAttempt() != attempt_) return;
+  if (const auto outcome = read(v->getProblem()); !outcome) return fail(outcome.error());
+  handed_over_ = true;
+  start_decode_if_ready();
+}
+
+void live_request::start_decode_if_ready() {
+  if (!handed_over_ || tokens_.empty()) return;
+  now("decoding");
+  send(around_.decode, msg::start::make([&](wire::Start::Builder& b) {
+         b.setRequest(id_);
+         b.setAttempt(attempt_);
+         b.setToken(tokens_[0]);
+       }, id_));
+}
+
+void live_request::token(const msg::token& message) {
+  const auto v = message.view();
+  if (over_ || v->getAttempt() != attempt_ || v->getIndex() != std::int32_t(tokens_.size())) return;
+  if (v->getToken() < 0) return fail({errc::numeric, "a NaN or Inf reached the logits of token " + std::to_string(v->getIndex())});
+  put(v->getIndex(), v->getToken(), v->getDigest());
+  if (const auto why = end_after(v->getIndex(), v->getToken())) end(*why);
+}
+
+void live_request::put(std::int32_t index, std::int32_t id, std::uint64_t digest) {
+  tokens_.push_back(id);
+  sink_->token(index, id, digest);
+}
+
+std::optional<finish> live_request::end_after(std::int32_t index, std::int32_t id) const {
+  const auto spec = spec_.view();
+  for (const auto stop : spec->getStopTokens())
+    if (stop == id) return finish::stop;
+  if (index + 1 >= spec->getMaxNewTokens()) return finish::length;
+  return std::nullopt;
+}
+
+void live_request::end(finish why) {
+  if (over_) return;
+  over_ = true;
+  now(why == finish::cancelled ? "cancelled" : "done");
+  sink_->finished(why);
+  release();
+}
+
+void live_request::fail(const failure& why) {
+  if (over_) return;
+  over_ = true;
+  now("failed");
+  sink_->failed(why);
+  release();
+}
+
+/// Gives back what the cluster holds for this request. With a hand-over under way, that is the hand-over's to do.
+void live_request::release() {
+  const auto forget = msg::forget::make([&](wire::Forget::Builder& b) {
+    b.setRequest(id_);
+    b.setAttempt(attempt_);
+  });
+  if (admitted_) send(around_.router, forget);
+  if (transfer_) send(*transfer_, forget);
+  else if (leased_) send(around_.decode, forget);
+  quit();
+}
+
+} // namespace quadrant::actors

@@ -1,0 +1,62 @@
+// actors/request.hpp: the life of one request.
+//
+//   admitting ─▶ leasing ─▶ prefilling ─▶ decoding ─▶ done
+//        └───────────┴───────────┴────────────┴──────▶ failed, cancelled
+//
+// It owns the log that a replay would need: prompt, tokens so far, seed, parameters, attempt. Tokens come as (attempt, index); an index
+// that is already known is dropped, an old attempt too.
+#pragma once
+#include <map>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "actors/cluster_plan.hpp"
+#include "actors/interfaces.hpp"
+#include "actors/observed.hpp"
+#include "actors/token_sink.hpp"
+
+namespace quadrant::actors {
+
+/// Whom a request talks to; from the newest view.
+struct serving_view {
+  std::shared_ptr<const cluster_plan> plan;
+  msg::view view;
+  handles workers;
+  router_actor router;
+  planner_actor planner;
+  decode_actor decode;
+};
+
+class live_request : public observed<request_actor::base> {
+public:
+  live_request(caf::actor_config& config, msg::request_spec spec, serving_view around, std::shared_ptr<token_sink> sink);
+  behavior_type make_behavior() override;
+
+private:
+  void admit();
+  void lease();
+  void leased(const msg::lease& message);
+  void start_prefill(const std::vector<std::int32_t>& decode_blocks);
+  void first_token(const msg::first_token& message);
+  void handed_over(const msg::handed_over& message);
+  void start_decode_if_ready();
+  void token(const msg::token& message);
+  void put(std::int32_t index, std::int32_t id, std::uint64_t digest);
+  [[nodiscard]] std::optional<finish> end_after(std::int32_t index, std::int32_t id) const;
+  void end(finish why);
+  void fail(const failure& why);
+  void release();
+
+  msg::request_spec spec_;
+  serving_view around_;
+  std::shared_ptr<token_sink> sink_;
+  std::uint64_t id_;
+  std::uint32_t attempt_ = 1;
+  bool admitted_ = false, leased_ = false, handed_over_ = false, over_ = false;
+  std::int32_t logits_until_ = 0;          ///< positions whose logits have been given
+  std::vector<std::int32_t> tokens_;       ///< the answer so far
+  std::optional<kv_transfer_actor> transfer_;
+};
+
+} // namespace quadrant::actors

@@ -1,0 +1,31 @@
+// model/jinja/filters.hpp: `subject | name(arguments)`, and methods of strings and dicts.
+// Errors  errc::invalid_argument, without the line; unknown names of methods too
+#pragma once
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "config/result.hpp"
+#include "model/jinja/value.hpp"
+
+namespace quadrant::model::jinja {
+
+struct arguments {
+  std::vector<value> positional;
+  std::vector<std::pair<std::string, value>> named;
+
+  /// The argument at this place or of this name; null if it was not given.
+  [[nodiscard]] const value* find(std::size_t place, std::string_view name) const;
+};
+
+[[nodiscard]] bool is_filter(std::string_view name);
+result<value> apply_filter(std::string_view name, const value& subject, const arguments& with);
+
+[[nodiscard]] bool is_test(std::string_view name);
+result<bool> apply_test(std::string_view name, const value& subject, const arguments& with);
+
+[[nodiscard]] bool is_method(const value& subject, std::string_view name);
+result<value> apply_method(const value& subject, std::string_view name, const arguments& with);
+
+} // namespace quadrant::model::jinja
