@@ -6,7 +6,7 @@ attention_host::attention_host(parts p)
     : parts_(std::move(p)), link_(std::make_shared<worker_link>()),
       kv_memory_(std::size_t(parts_.kv_blocks) * parts_.shard->kv.block_bytes()),
       landing_memory_(parts_.plan->landing_of(parts_.id).bytes()), token_slots_(std::size_t(parts_.token_slots)),
-      device_(parts_.name, {.num_threads = parts_.threads, .pin = parts_.pin, .spin = parts_.pin}) {
+      device_(std::make_unique<gpu::device>(parts_.name, gpu::team_options{.num_threads = parts_.threads, .pin = parts_.pin, .spin = parts_.pin})) {
   auto& endpoint = *parts_.endpoint;
   const auto& plan = *parts_.plan;
   kv_ref_ = endpoint.register_memory({kv_memory_.data(), kv_memory_.size()});
@@ -26,13 +26,16 @@ attention_host::attention_host(parts p)
     s.frame = std::make_unique<model::frame>(parts_.shard->config, parts_.shard->numerics, parts_.shard->spec, parts_.shard->shape,
                                              plan.frame_of(parts_.id.kind));
     s.arena_key = endpoint.register_memory(s.frame->arena()).key;
-    s.stream = device_.make_stream();
+    s.stream = device_->make_stream();
     s.fabric = std::make_unique<slot_fabric>(link_, i, s.frame->arena(), s.arena_key);
     slots_.push_back(std::move(s));
   }
 }
 
+/// First nothing runs any more, then nothing reads, then nothing can write.
 attention_host::~attention_host() {
+  device_.reset();
+  link_->open.wait_for_none();
   parts_.endpoint->close_inbox(link_->self.inbox);
   parts_.endpoint->deregister(kv_ref_.key);
   parts_.endpoint->deregister(landing_ref_.key);

@@ -41,7 +41,7 @@ public:
   [[nodiscard]] transport::remote_span landing() const noexcept { return landing_ref_; }
   [[nodiscard]] transport::remote_span kv_pool() const noexcept { return kv_ref_; }
   [[nodiscard]] std::byte* kv_bytes() const noexcept { return kv_memory_.data(); }
-  [[nodiscard]] gpu::device_times device_times() const { return device_.times(); }
+  [[nodiscard]] gpu::device_times device_times() const { return device_->times(); }
 
   void connect(const std::vector<peer>& peers);
 
@@ -51,6 +51,10 @@ public:
     bool in_order = false;                         ///< KV of each layer after that of the launch before
   };
   void launch(std::uint32_t slot, model::batch step, launch_hooks hooks);
+  /// Sends from this worker's KV memory.
+  void send(const transport::address& to, transport::transfer what, transport::completion done) {
+    link_->open.submit(*parts_.endpoint, to, std::move(what), std::move(done));
+  }
 
 private:
   struct slot {
@@ -66,7 +70,7 @@ private:
   transport::remote_span kv_ref_, landing_ref_;
   std::vector<slot> slots_;
   model::kv_events previous_;
-  gpu::device device_; ///< last: it ends first, before what its kernels use
+  std::unique_ptr<gpu::device> device_;
 };
 
 } // namespace quadrant::actors

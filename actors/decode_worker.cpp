@@ -62,6 +62,14 @@ decode_worker::behavior_type decode_worker::make_behavior() {
           [this](const msg::status_query&) { return report(); }};
 }
 
+/// The device holds handles of this actor, and requests hold it too.
+void decode_worker::on_exit() {
+  host_.reset();
+  sequences_.clear();
+  waiting_.clear();
+  followers_.clear();
+}
+
 void decode_worker::reserve(const msg::reserve& message) {
   waiting_.emplace_back(message, as<request_actor>(current_sender()));
   grant_waiting();
@@ -157,23 +165,13 @@ void decode_worker::commit(const msg::decode_step_done& message) {
 
 msg::status_report decode_worker::report() const {
   return msg::status_report::make([this](wire::StatusReport::Builder& b) {
-    const auto times = host_->device_times();
     std::int64_t idle = 0, busy = 0;
     for (const auto& gap : gaps_) idle += gap.idle_ns, busy += gap.step_ns;
-    auto gauges = b.initGauges(2);
-    gauges[0].setName("device_busy_seconds");
-    gauges[0].setValue(double(times.busy_ns) * 1e-9);
-    gauges[1].setName("decode_idle_gap_ratio");
-    gauges[1].setValue(busy == 0 ? 0 : double(idle) / double(busy));
-    if (host_->about().shard->spec.tp_rank != 0) return;
-    const auto books = core_.books();
-    auto to = b.initBooks();
-    to.setBlocksTotal(books.total);
-    to.setBlocksFree(books.free);
-    to.setBlocksUsed(books.used);
-    to.setBlocksCached(books.cached);
-    to.setLeases(books.leases);
-    to.setCreditsOut(core_.in_flight());
+    write_gauges(b, {{"device_busy_seconds", busy_seconds(host_->device_times())},
+                     {"decode_idle_gap_ratio", busy == 0 ? 0 : double(idle) / double(busy)},
+                     {"sequences_live", double(core_.live())},
+                     {"leases_waiting", double(waiting_.size())}});
+    if (host_->about().shard->spec.tp_rank == 0) write_books(b.initBooks(), core_.books(), core_.in_flight());
   });
 }
 

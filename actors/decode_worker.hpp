@@ -18,6 +18,7 @@ class decode_worker : public observed<decode_actor::base> {
 public:
   decode_worker(caf::actor_config& config, std::shared_ptr<attention_host> host);
   behavior_type make_behavior() override;
+  void on_exit() override; 
 
 private:
   struct sequence {

@@ -26,7 +26,7 @@ struct engine_options {
   topology layout;
   bool start_nodes = true;           ///< false: the processes of the topology join by themselves
   std::filesystem::path executable;  ///< `quadrant`, for the processes to start; empty: this program
-  std::uint16_t control_port = 0;    ///< where processes join, on loopback; 0: any
+  std::uint16_t control_port = 0;    ///< where processes join and `quadrant status` asks, on loopback; 0: any
   std::string cluster_token;         ///< for the data plane's handshake; empty: a random one
 };
 
@@ -71,5 +71,9 @@ public:
 /// Runs one process of a cluster until its supervisor is gone or `stop` says so. name: empty takes any that is missing.
 /// Errors  errc::peer_lost: nobody answers at host:port, or the supervisor is gone
 result<void> run_node(const std::string& host, std::uint16_t port, const std::string& name, const std::function<bool()>& stop);
+
+/// The state of a cluster of another process.
+/// Errors  errc::peer_lost: nobody answers at host:port; errc::unavailable: its supervisor is too busy or gone
+result<cluster_status> status_of(const std::string& host, std::uint16_t port);
 
 } // namespace quadrant::actors

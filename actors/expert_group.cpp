@@ -8,9 +8,10 @@ namespace quadrant::actors {
 
 expert_host::expert_host(parts p)
     : parts_(std::move(p)), layout_(parts_.plan->dispatch_of(parts_.id.kind == role::prefill_experts ? role::prefill : role::decode)),
-      landing_(layout_.bytes()), scratch_(launches), device_(parts_.name, {.num_threads = parts_.threads, .pin = parts_.pin, .spin = parts_.pin}) {
+      landing_(layout_.bytes()), scratch_(launches),
+      device_(std::make_unique<gpu::device>(parts_.name, gpu::team_options{.num_threads = parts_.threads, .pin = parts_.pin, .spin = parts_.pin})) {
   landing_ref_ = parts_.endpoint->register_memory({landing_.data(), landing_.size()});
-  stream_ = device_.make_stream();
+  stream_ = device_->make_stream();
   const auto& config = parts_.plan->config();
   const auto rows = layout_.first_row(layout_.callers, 0);
   for (auto& s : scratch_) {
@@ -26,7 +27,10 @@ expert_host::expert_host(parts p)
   }
 }
 
+/// First nothing runs any more, then nothing reads, then nothing can write.
 expert_host::~expert_host() {
+  device_.reset();
+  open_.wait_for_none();
   parts_.endpoint->close_inbox(self_.inbox);
   parts_.endpoint->deregister(landing_ref_.key);
 }
@@ -91,7 +95,7 @@ void expert_host::answer(const scratch& s, const std::vector<msg::arrival>& disp
       a.setSlot3(d.getSlot());
       a.setOrdinal3(d.getOrdinal());
     }));
-    parts_.endpoint->submit(read(d.getReplyTo()), std::move(what), [open_answers, group, index, failed = parts_.failed](const result<void>& outcome) {
+    open_.submit(*parts_.endpoint, read(d.getReplyTo()), std::move(what), [open_answers, group, index, failed = parts_.failed](const result<void>& outcome) {
       if (!outcome) failed(outcome.error());
       if (open_answers->fetch_sub(1) == 1) caf::anon_send(group, launched_atom::value, std::uint64_t(index));
     });
@@ -117,11 +121,7 @@ expert_group::behavior_type expert_group::make_behavior() {
           [this](const msg::view&, const handles&) { now("serving"); },
           [this](const msg::status_query&) {
             return msg::status_report::make([this](wire::StatusReport::Builder& b) {
-              auto gauges = b.initGauges(2);
-              gauges[0].setName("device_busy_seconds");
-              gauges[0].setValue(double(host_->device_times().busy_ns) * 1e-9);
-              gauges[1].setName("expert_rows");
-              gauges[1].setValue(double(host_->rows_done()));
+              write_gauges(b, {{"device_busy_seconds", busy_seconds(host_->device_times())}, {"expert_rows", double(host_->rows_done())}});
             });
           }};
 }

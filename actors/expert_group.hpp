@@ -12,6 +12,7 @@
 #include "actors/cluster_plan.hpp"
 #include "actors/interfaces.hpp"
 #include "actors/observed.hpp"
+#include "actors/open_transfers.hpp"
 #include "gpu/backend.hpp"
 #include "gpu/device.hpp"
 #include "model/family.hpp"
@@ -42,7 +43,7 @@ public:
   [[nodiscard]] const parts& about() const noexcept { return parts_; }
   [[nodiscard]] transport::address address() const noexcept { return self_; }
   [[nodiscard]] transport::remote_span landing() const noexcept { return landing_ref_; }
-  [[nodiscard]] gpu::device_times device_times() const { return device_.times(); }
+  [[nodiscard]] gpu::device_times device_times() const { return device_->times(); }
   [[nodiscard]] std::uint64_t rows_done() const noexcept { return rows_done_.load(std::memory_order_relaxed); }
   /// Dispatches go to `group` from now on.
   void open(expert_actor group);
@@ -66,13 +67,15 @@ private:
   std::vector<scratch> scratch_;
   std::shared_ptr<gpu::stream> stream_;
   std::atomic<std::uint64_t> rows_done_{0};
-  gpu::device device_; ///< last: it ends first
+  open_transfers open_;
+  std::unique_ptr<gpu::device> device_;
 };
 
 class expert_group : public observed<expert_actor::base> {
 public:
   expert_group(caf::actor_config& config, std::shared_ptr<expert_host> host);
   behavior_type make_behavior() override;
+  void on_exit() override { host_.reset(); } ///< its device and inbox hold handles of this actor
 
 private:
   void launch_all();

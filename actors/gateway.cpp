@@ -1,9 +1,12 @@
 #include "actors/gateway.hpp"
 
+#include "actors/wire.hpp"
+
 namespace quadrant::actors {
 
-gateway::gateway(caf::actor_config& config, std::shared_ptr<const cluster_plan> plan, router_actor router, planner_actor planner)
-    : observed(config, "gateway") {
+gateway::gateway(caf::actor_config& config, std::shared_ptr<const cluster_plan> plan, router_actor router, planner_actor planner,
+                 supervisor_actor supervisor, std::function<void(result<void>)> opened)
+    : observed(config, "gateway"), supervisor_(std::move(supervisor)), opened_(std::move(opened)) {
   around_.plan = std::move(plan);
   around_.router = std::move(router);
   around_.planner = std::move(planner);
@@ -17,6 +20,10 @@ gateway::gateway(caf::actor_config& config, std::shared_ptr<const cluster_plan> 
 
 gateway::behavior_type gateway::make_behavior() {
   now("starting");
+  // No time limit: loading takes as long as it takes, and the supervisor answers when a process is lost.
+  request(supervisor_, caf::infinite, ready_atom::value)
+      .then([this](const msg::view& view, const handles& workers) { open(view, workers); },
+            [this](const caf::error& e) { opened_(to_failure(e)); });
   return {[this](const msg::request_spec& spec, const sink_ref& sink) {
             if (!serving_) return sink->failed({errc::unavailable, "the cluster is not serving yet"});
             const auto id = spec.view()->getId();
@@ -30,14 +37,22 @@ gateway::behavior_type gateway::make_behavior() {
           },
           [this](const msg::worker_down& message) {
             for (const auto& [id, made] : live_) send(made, message);
-          },
-          [this](const msg::view& view, const handles& workers) {
-            around_.view = view;
-            around_.workers = workers;
-            around_.decode = caf::actor_cast<decode_actor>(workers[around_.plan->row_of({role::decode, 0, 0})]);
-            serving_ = true;
-            now("serving");
           }};
+}
+
+void gateway::open(const msg::view& view, const handles& workers) {
+  around_.view = view;
+  around_.workers = workers;
+  around_.decode = caf::actor_cast<decode_actor>(workers[around_.plan->row_of({role::decode, 0, 0})]);
+  serving_ = true;
+  now("serving");
+  opened_({});
+}
+
+void gateway::on_exit() {
+  for (const auto& [id, made] : live_) anon_send_exit(made, caf::exit_reason::user_shutdown);
+  live_.clear();
+  around_ = {};
 }
 
 } // namespace quadrant::actors

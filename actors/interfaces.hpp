@@ -80,8 +80,11 @@ using expert_actor = caf::typed_actor<takes<msg::arrival>, takes<launched_atom, 
 using kv_transfer_actor = caf::typed_actor<takes<msg::kv_ready>, takes<msg::kv_sent>, takes<msg::forget>>;
 using node_actor = caf::typed_actor<caf::replies_to<msg::assign>::with<msg::assigned, handles>,
                                     caf::replies_to<msg::status_query>::with<msg::status_report>>;
-using supervisor_actor = caf::typed_actor<takes<msg::join, handle>, caf::replies_to<ready_atom>::with<msg::view, handles>,
+using supervisor_actor = caf::typed_actor<takes<msg::join, handle>, takes<msg::worker_down>, takes<timeout_atom, msg::worker_down>,
+                                          caf::replies_to<ready_atom>::with<msg::view, handles>,
                                           caf::replies_to<msg::status_query>::with<msg::status_report>>;
+/// Whoever can be asked how it is.
+using reporting_actor = caf::typed_actor<caf::replies_to<msg::status_query>::with<msg::status_report>>;
 
 #undef QUADRANT_WORKER_MESSAGES
 

@@ -35,6 +35,7 @@ public:
 
   kv_transfer(caf::actor_config& config, order o);
   behavior_type make_behavior() override;
+  void on_exit() override { order_ = {}; } ///< it holds its owner, who holds it
 
 private:
   struct shard_state {

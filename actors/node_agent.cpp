@@ -7,6 +7,7 @@
 #include "actors/expert_group.hpp"
 #include "actors/model_source.hpp"
 #include "actors/prefill_shard.hpp"
+#include "actors/status.hpp"
 #include "actors/wire.hpp"
 #include "config/log.hpp"
 
@@ -43,7 +44,13 @@ node_agent::behavior_type node_agent::make_behavior() {
                     handles{}};
           },
           [this](const msg::status_query&) {
-            return msg::status_report::make([this](wire::StatusReport::Builder& b) { write_actors(b, name_); }, 0, 4096);
+            return msg::status_report::make([this](wire::StatusReport::Builder& b) {
+              if (supervisor_.node() != system().node()) write_actors(b, name_); // else the supervisor sees them itself
+              if (!endpoint_) return;
+              const auto books = endpoint_->books();
+              write_gauges(b, {{"transfers_in_flight", double(books.transfers_in_flight)}, {"bytes_sent", double(books.bytes_sent)},
+                               {"bytes_received", double(books.bytes_received)}, {"memory_regions", double(books.regions)}});
+            }, 0, 4096);
           }};
 }
 
@@ -65,8 +72,16 @@ result<node_agent::loaded> node_agent::start_workers(const msg::assign& message)
   QUADRANT_TRY(auto endpoint, transport::make_endpoint({.listen = !layout.processes.empty(), .cluster_token = v->getToken().cStr(), .numerics_id = weights->numerics_id()}));
   endpoint_ = std::move(endpoint);
 
-  const auto failed = [name = name_](const failure& why) {
-    if (why.code != errc::cancelled) log::warn("node " + name, "data plane: " + why.message);
+  // A step whose bytes did not arrive is lost, and its stream with it: better to say so at once than to hang.
+  const auto failed_for = [this](const std::string& worker) {
+    return [supervisor = supervisor_, worker](const failure& why) {
+      if (why.code == errc::cancelled) return;
+      log::warn(worker, "data plane: " + why.message);
+      caf::anon_send(supervisor, msg::worker_down::make([&](wire::WorkerDown::Builder& b) {
+                       b.setName(worker);
+                       b.setReason("its data plane failed: " + why.message);
+                     }));
+    };
   };
   struct started_worker {
     std::string name;
@@ -87,7 +102,7 @@ result<node_agent::loaded> node_agent::start_workers(const msg::assign& message)
       const auto host = std::make_shared<attention_host>(attention_host::parts{
           .name = name, .id = *id, .plan = plan, .shard = std::move(shard), .ops = ops, .endpoint = endpoint_, .threads = plan->threads_of(*id, local), .pin = pin,
           .kv_blocks = std::int32_t(prefill ? layout.prefill_kv_blocks : layout.decode_kv_blocks),
-          .token_slots = std::int32_t(layout.decode_max_sequences), .failed = failed});
+          .token_slots = std::int32_t(layout.decode_max_sequences), .failed = failed_for(name)});
       workers_.push_back(prefill ? caf::actor_cast<handle>(home_system().spawn<prefill_shard>(host, plan->row_of(*id)))
                                  : caf::actor_cast<handle>(home_system().spawn<decode_worker>(host)));
       started.push_back({name, host->address(), host->landing(), prefill ? transport::remote_span{} : host->kv_pool()});
@@ -102,7 +117,7 @@ result<node_agent::loaded> node_agent::start_workers(const msg::assign& message)
         layers.push_back(std::move(ffn));
       }
       const auto host = std::make_shared<expert_host>(expert_host::parts{.name = name, .id = *id, .plan = plan, .numerics = weights->numerics(), .layers = std::move(layers),
-                                                                         .ops = ops, .endpoint = endpoint_, .threads = plan->threads_of(*id, local), .pin = pin, .failed = failed});
+                                                                         .ops = ops, .endpoint = endpoint_, .threads = plan->threads_of(*id, local), .pin = pin, .failed = failed_for(name)});
       const expert_actor group = home_system().spawn<expert_group>(host);
       host->open(group);
       workers_.push_back(caf::actor_cast<handle>(group));
@@ -121,22 +136,6 @@ result<node_agent::loaded> node_agent::start_workers(const msg::assign& message)
                   }
                 }),
                 workers_};
-}
-
-void write_actors(wire::StatusReport::Builder& report, const std::string& node) {
-  const auto all = actor_registry::instance().all();
-  auto list = report.initActors(unsigned(all.size()));
-  for (unsigned i = 0; i < list.size(); ++i) {
-    const auto& a = *all[i];
-    list[i].setId(a.id);
-    list[i].setRole(a.role);
-    list[i].setNode(node);
-    list[i].setState(a.state.load());
-    list[i].setMailbox(a.mailbox());
-    list[i].setMessages(a.handled.load());
-    list[i].setBusyNs(a.busy_ns.load());
-    list[i].setMaxNs(a.max_ns.load());
-  }
 }
 
 } // namespace quadrant::actors

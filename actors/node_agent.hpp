@@ -34,7 +34,4 @@ private:
   handles workers_;
 };
 
-/// Every actor of this process, for a status report.
-void write_actors(wire::StatusReport::Builder& report, const std::string& node);
-
 } // namespace quadrant::actors

@@ -66,7 +66,6 @@ class observed : public Base {
 public:
   observed(caf::actor_config& config, std::string role)
       : Base(config), stats_(actor_registry::instance().add(this->id(), std::move(role))) {}
-  ~observed() override { actor_registry::instance().remove(stats_->id); }
 
   void enqueue(caf::mailbox_element_ptr message, caf::execution_unit* unit) override {
     stats_->enqueued.fetch_add(1, std::memory_order_relaxed);
@@ -82,6 +81,11 @@ public:
     return outcome;
   }
   const char* name() const override { return stats_->role.c_str(); }
+  /// An actor that has ended is not shown, even while somebody still holds its handle.
+  bool cleanup(caf::error&& reason, caf::execution_unit* unit) override {
+    actor_registry::instance().remove(stats_->id);
+    return Base::cleanup(std::move(reason), unit);
+  }
 
 protected:
   /// A word for the console; must be a literal.

@@ -51,14 +51,8 @@ prefill_planner::behavior_type prefill_planner::make_behavior() {
       },
       [this](const msg::status_query&) {
         return msg::status_report::make([this](wire::StatusReport::Builder& b) {
-          const auto books = core_.books();
-          auto to = b.initBooks();
-          to.setBlocksTotal(books.total);
-          to.setBlocksFree(books.free);
-          to.setBlocksUsed(books.used);
-          to.setBlocksCached(books.cached);
-          to.setLeases(books.leases);
-          to.setCreditsOut(core_.in_flight());
+          write_books(b.initBooks(), core_.books(), core_.in_flight());
+          write_gauges(b, {{"prompts_waiting", double(core_.waiting())}});
         });
       }};
 }

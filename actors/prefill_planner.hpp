@@ -15,6 +15,7 @@ class prefill_planner : public observed<planner_actor::base> {
 public:
   prefill_planner(caf::actor_config& config, std::shared_ptr<const cluster_plan> plan);
   behavior_type make_behavior() override;
+  void on_exit() override { prompts_.clear(), shards_.clear(); }
 
 private:
   struct prompt {

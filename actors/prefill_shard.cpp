@@ -110,7 +110,7 @@ void prefill_shard::send_slices(const msg::kv_send& message) {
     bytes += to.bytes;
   }
   const auto transfer = as<kv_transfer_actor>(current_sender());
-  host_->about().endpoint->submit(read(v->getTo()), std::move(what), [message, transfer, bytes](const result<void>& outcome) {
+  host_->send(read(v->getTo()), std::move(what), [message, transfer, bytes](const result<void>& outcome) {
     caf::anon_send(transfer, msg::kv_sent::make([&](wire::KvSent::Builder& b) {
                      const auto asked = message.view();
                      b.setRequest(asked->getRequest());

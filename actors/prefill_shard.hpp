@@ -14,6 +14,7 @@ public:
   /// leader: told when a step has left the last stage (only the last stage's tp_rank 0 tells).
   prefill_shard(caf::actor_config& config, std::shared_ptr<attention_host> host, std::uint32_t row);
   behavior_type make_behavior() override;
+  void on_exit() override { host_.reset(); } ///< its device holds handles of this actor
 
 private:
   void run(const msg::micro_batch& message, const handles& beside);

@@ -81,7 +81,7 @@ void live_request::leased(const msg::lease& message) {
 
 void live_request::start_prefill(const std::vector<std::int32_t>& decode_blocks) {
   now("prefilling");
-  transfer_ = spawn<kv_transfer>(kv_transfer::order{.request = id_, .attempt = attempt_, .plan = around_.plan, .view = around_.view, .workers = around_.workers,
+  transfer_ = spawn<kv_transfer, caf::linked>(kv_transfer::order{.request = id_, .attempt = attempt_, .plan = around_.plan, .view = around_.view, .workers = around_.workers,
                                                     .decode_blocks = decode_blocks, .owner = this, .planner = around_.planner, .decode = around_.decode});
   const auto spec = spec_.view();
   send(around_.planner, msg::prefill::make([&](wire::Prefill::Builder& b) {
@@ -157,6 +157,13 @@ void live_request::fail(const failure& why) {
   now("failed");
   sink_->failed(why);
   release();
+}
+
+/// Whatever ends it, its client hears of it; and the handles that make a cycle with the hand-over go.
+void live_request::on_exit() {
+  if (!std::exchange(over_, true)) sink_->failed({errc::cancelled, "the process is shutting down"});
+  transfer_.reset();
+  around_ = {};
 }
 
 /// Gives back what the cluster holds for this request. With a hand-over under way, that is the hand-over's to do.

@@ -32,6 +32,7 @@ class live_request : public observed<request_actor::base> {
 public:
   live_request(caf::actor_config& config, msg::request_spec spec, serving_view around, std::shared_ptr<token_sink> sink);
   behavior_type make_behavior() override;
+  void on_exit() override;
 
 private:
   void admit();

@@ -20,7 +20,8 @@ public:
     if (count == 0) state_->all.fire();
   }
   void submit(const transport::address& to, transport::transfer what) {
-    state_->link->endpoint->submit(to, std::move(what), [s = state_](result<void> outcome) {
+    auto& link = *state_->link;
+    link.open.submit(*link.endpoint, to, std::move(what), [s = state_](result<void> outcome) {
       if (!outcome) s->link->failed(outcome.error());
       if (s->open.fetch_sub(1) == 1) s->all.fire();
     });
@@ -151,6 +152,7 @@ void slot_fabric::experts(gpu::stream& s, const gpu::expert_op& op) {
 }
 
 void take_arrival(worker_link& link, std::span<const std::byte> message) {
+  if (message.empty()) return; // a slice of KV: the sender's completion says enough
   const auto envelope = from_bytes<wire::Arrival>(message);
   if (!envelope) return link.failed(envelope.error());
   const auto view = envelope->view();

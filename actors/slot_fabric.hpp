@@ -13,6 +13,7 @@
 
 #include "actors/arrivals.hpp"
 #include "actors/landing.hpp"
+#include "actors/open_transfers.hpp"
 #include "gpu/fabric.hpp"
 #include "transport/endpoint.hpp"
 
@@ -47,6 +48,7 @@ struct worker_link {
   dispatch_landing expert_layout;
   neighbours around;
   arrivals arrived;
+  open_transfers open; ///< that read its frames, landing or KV memory
   std::function<void(failure)> failed; ///< a peer could not be reached; any thread
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "actors/node_agent.hpp"
+#include "actors/status.hpp"
 #include "actors/wire.hpp"
 #include "config/log.hpp"
 
@@ -12,6 +13,7 @@ namespace {
 constexpr auto load_timeout = std::chrono::minutes(30);
 constexpr auto connect_timeout = std::chrono::seconds(30);
 constexpr auto status_timeout = std::chrono::seconds(2);
+constexpr auto data_plane_patience = std::chrono::milliseconds(500);
 
 } // namespace
 
@@ -31,12 +33,23 @@ supervisor::behavior_type supervisor::make_behavior() {
             tell_waiting();
             return promise;
           },
-          [this](const msg::status_query&) {
-            return msg::status_report::make([this](wire::StatusReport::Builder& b) {
-              b.setServing(serving_ && !problem_);
-              if (problem_) b.setNote(problem_->message);
-            });
-          }};
+          [this](const msg::worker_down& message) {
+            // A peer on the data plane is often the first to notice a dead process; what really happened is known a moment later.
+            delayed_send(this, data_plane_patience, timeout_atom::value, message);
+          },
+          [this](timeout_atom, const msg::worker_down& message) {
+            if (!problem_) lose(message.view()->getName().cStr(), message.view()->getReason().cStr());
+          },
+          [this](const msg::status_query&) { return gather_status(); }};
+}
+
+void supervisor::on_exit() {
+  for (auto& [name, n] : nodes_)
+    if (n.agent) anon_send_exit(n.agent, caf::exit_reason::user_shutdown);
+  nodes_.clear();
+  workers_.clear();
+  view_handles_.clear();
+  charge_ = {};
 }
 
 void supervisor::joined(const msg::join& message, const handle& agent) {
@@ -124,8 +137,9 @@ void supervisor::connect() {
 }
 
 void supervisor::down(const caf::down_msg& message) {
-  for (const auto& [name, n] : nodes_)
+  for (auto& [name, n] : nodes_)
     if (n.agent && n.agent.address() == message.source) {
+      n.lost = true;
       const auto reason = "process " + name + " (pid " + std::to_string(n.pid) + ") ended";
       for (const auto& name_of_worker : n.runs) lose(name_of_worker, reason);
       return;
@@ -147,6 +161,39 @@ void supervisor::lose(const std::string& name, const std::string& reason) {
   give_up({errc::peer_lost, text});
 }
 
+caf::result<msg::status_report> supervisor::gather_status() {
+  struct collection {
+    status_gathering sum;
+    caf::typed_response_promise<msg::status_report> promise;
+    std::size_t open = 1; ///< answers to come; this function's own share keeps it from ending before all are asked
+  };
+  const auto all = std::make_shared<collection>();
+  all->promise = make_response_promise<msg::status_report>();
+  all->sum.actors_here("main");
+  const auto one_less = [this, all] {
+    if (--all->open == 0) all->promise.deliver(all->sum.report(serving_ && !problem_, problem_ ? problem_->message : std::string()));
+  };
+  const auto ask = [&](const handle& whom, const std::string& name) {
+    ++all->open;
+    request(as<reporting_actor>(whom), status_timeout, msg::status_query::make([](auto&) {}))
+        .then(
+            [all, name, one_less](const msg::status_report& report) {
+              all->sum.add(name, report);
+              one_less();
+            },
+            [one_less](const caf::error&) { one_less(); }); // it is loading, or lost: the note says so
+  };
+  ask(caf::actor_cast<handle>(charge_.planner), "planner");
+  ask(caf::actor_cast<handle>(charge_.router), "router");
+  for (const auto& [name, n] : nodes_)
+    if (n.agent && !n.lost) ask(caf::actor_cast<handle>(n.agent), name);
+  for (const auto& [name, w] : workers_)
+    if (!nodes_.at(w.node).lost) ask(w.actor, name);
+  const auto answer = all->promise;
+  one_less();
+  return answer;
+}
+
 void supervisor::give_up(const failure& why) {
   if (!problem_) problem_ = why;
   now("degraded");
@@ -155,7 +202,7 @@ void supervisor::give_up(const failure& why) {
 
 void supervisor::tell_waiting() {
   if (problem_) {
-    for (auto& promise : waiting_) promise.deliver(caf::make_error(caf::sec::runtime_error, problem_->message));
+    for (auto& promise : waiting_) promise.deliver(to_error(*problem_));
     waiting_.clear();
   } else if (serving_) {
     for (auto& promise : waiting_) promise.deliver(view_, view_handles_);

@@ -2,6 +2,7 @@
 //
 //   waiting ─all processes joined─▶ assigning ─all loaded─▶ connecting ─all have the view─▶ serving ─a worker dies─▶ degraded
 //
+// Status is gathered here: every actor of every process, the books of planner and decode, gauges with their worker's name.
 // A lost worker ends what depends on it: router and gateway are told, and every live request fails with the worker's name.
 #pragma once
 #include <map>
@@ -27,13 +28,14 @@ public:
   };
   supervisor(caf::actor_config& config, charge c);
   behavior_type make_behavior() override;
+  void on_exit() override;
 
 private:
   struct node {
     node_actor agent;
     std::uint32_t pid = 0;
     std::vector<std::string> runs;
-    bool assigned = false;
+    bool assigned = false, lost = false;
   };
   struct worker {
     std::string node;
@@ -47,6 +49,7 @@ private:
   void connect();
   void down(const caf::down_msg& message);
   void lose(const std::string& name, const std::string& reason);
+  caf::result<msg::status_report> gather_status();
   void give_up(const failure& why);
   void tell_waiting();
 

@@ -1,5 +1,6 @@
 // actors/wire.hpp: between the schemas and the types of the other folders. Names mirror each other; nothing is decided here.
 #pragma once
+#include <initializer_list>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,7 @@
 #include "config/result.hpp"
 #include "gpu/device.hpp"
 #include "gpu/ops.hpp"
+#include "scheduler/block_pool.hpp"
 #include "transport/endpoint.hpp"
 
 namespace quadrant::actors {
@@ -52,6 +54,14 @@ inline result<void> read(wire::Problem::Reader p) {
   return {errc(p.getCode() - 1), p.getMessage().cStr()};
 }
 
+/// A failure as CAF carries it between actors, and back.
+inline caf::error to_error(const failure& f) { return caf::make_error(caf::sec::runtime_error, std::uint32_t(f.code), f.message); }
+inline failure to_failure(const caf::error& e) {
+  if (e.context().match_elements<std::uint32_t, std::string>())
+    return {errc(e.context().get_as<std::uint32_t>(0)), e.context().get_as<std::string>(1)};
+  return {errc::unavailable, caf::to_string(e)};
+}
+
 template <class List>
 std::vector<std::int32_t> read_ints(const List& list) {
   std::vector<std::int32_t> values;
@@ -92,13 +102,33 @@ inline std::vector<peer> read_peers(wire::View::Reader view) {
   return peers;
 }
 
+struct gauge {
+  const char* name;
+  double value;
+};
+inline void write_gauges(wire::StatusReport::Builder& report, std::initializer_list<gauge> gauges) {
+  auto list = report.initGauges(unsigned(gauges.size()));
+  unsigned i = 0;
+  for (const auto& g : gauges) {
+    list[i].setName(g.name);
+    list[i++].setValue(g.value);
+  }
+}
+
+inline void write_books(wire::Books::Builder to, const scheduler::block_books& books, std::int64_t credits_out) {
+  to.setBlocksTotal(books.total);
+  to.setBlocksFree(books.free);
+  to.setBlocksUsed(books.used);
+  to.setBlocksCached(books.cached);
+  to.setLeases(books.leases);
+  to.setCreditsOut(credits_out);
+}
+
+inline double busy_seconds(gpu::device_times times) { return double(times.busy_ns) * 1e-9; }
+
 /// What a worker without books of its own reports.
 inline msg::status_report worker_report(gpu::device_times times) {
-  return msg::status_report::make([&](wire::StatusReport::Builder& b) {
-    auto gauges = b.initGauges(1);
-    gauges[0].setName("device_busy_seconds");
-    gauges[0].setValue(double(times.busy_ns) * 1e-9);
-  });
+  return msg::status_report::make([&](wire::StatusReport::Builder& b) { write_gauges(b, {{"device_busy_seconds", busy_seconds(times)}}); });
 }
 
 /// A handle of a known role; the view says which role a handle has.

@@ -80,6 +80,9 @@ private:
   declaration = std::move(QUADRANT_TRY_JOIN(try_, __LINE__)).value()
 /// The same for `result<void>`.
 #define QUADRANT_TRY_VOID(expression)                                                                                  \
-  if (auto try_outcome = (expression); !try_outcome) return try_outcome.error()
+  do {                                                                                                                 \
+    if (auto QUADRANT_TRY_JOIN(try_, __LINE__) = (expression); !QUADRANT_TRY_JOIN(try_, __LINE__))                     \
+      return QUADRANT_TRY_JOIN(try_, __LINE__).error();                                                                \
+  } while (false)
 
 } // namespace quadrant

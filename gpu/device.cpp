@@ -6,12 +6,12 @@
 
 namespace quadrant::gpu {
 
-void stream::launch(kernel work) { enqueue({std::move(work), {}}); }
+void stream::launch(kernel work) { enqueue({std::move(work), std::nullopt}); }
 
 void stream::wait(event e) { enqueue({{}, std::move(e)}); }
 
 void stream::record(event e) {
-  enqueue({[e = std::move(e)](team&) { e.fire(); }, {}});
+  enqueue({[e = std::move(e)](team&) { e.fire(); }, std::nullopt});
 }
 
 std::size_t stream::depth() const {
@@ -26,25 +26,20 @@ void stream::enqueue(item next) {
   if (!scheduled_) advance(hold);
 }
 
-/// Called with the lock, when nothing of this stream is scheduled. May release the lock for a moment.
+/// Called with the lock, when nothing of this stream is scheduled. Lets go of it for a moment, and may return without it.
 void stream::advance(std::unique_lock<std::mutex>& hold) {
   scheduled_ = true;
-  while (!items_.empty() && !items_.front().work) {
-    const auto e = items_.front().waits_for;
+  while (!items_.empty() && items_.front().waits_for) {
+    const auto e = *items_.front().waits_for;
     hold.unlock(); // an event may fire, and call back, at once
-    const bool passed = e.fired();
-    if (!passed) {
+    if (!e.fired()) {
       e.then([self = weak_from_this()] {
-        if (const auto s = self.lock()) {
-          std::unique_lock again(s->device_->mutex);
-          if (s->device_->stop) return;
-          s->items_.pop_front();
-          s->advance(again);
-        }
+        if (const auto s = self.lock()) s->pass_wait();
       });
       return;
     }
     hold.lock();
+    if (device_->stop) return; // the items are gone, or are about to go
     items_.pop_front();
   }
   if (items_.empty()) {
@@ -53,6 +48,14 @@ void stream::advance(std::unique_lock<std::mutex>& hold) {
   }
   device_->ready.push_back(shared_from_this());
   device_->wake.notify_one();
+}
+
+/// The event that the head waits for has fired.
+void stream::pass_wait() {
+  std::unique_lock hold(device_->mutex);
+  if (device_->stop) return;
+  items_.pop_front();
+  advance(hold);
 }
 
 device::device(std::string name, team_options options)
@@ -65,14 +68,19 @@ device::~device() {
   }
   state_->wake.notify_all();
   driver_.join();
+  // What waits goes without the lock: what a kernel owns may use its stream while it goes.
+  std::deque<std::shared_ptr<stream>> ready;
+  std::vector<std::deque<stream::item>> items;
   const std::lock_guard hold(state_->mutex);
-  state_->ready.clear();
-  for (const auto& s : streams_) s->items_.clear();
+  ready.swap(state_->ready);
+  for (const auto& s : streams_) items.emplace_back().swap(s->items_);
 }
 
 std::shared_ptr<stream> device::make_stream() {
-  streams_.push_back(std::make_shared<stream>(state_));
-  return streams_.back();
+  auto s = std::make_shared<stream>(state_);
+  const std::lock_guard hold(state_->mutex);
+  streams_.push_back(s);
+  return s;
 }
 
 void device::drive() {

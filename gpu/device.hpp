@@ -14,6 +14,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -58,10 +59,11 @@ private:
   friend class device;
   struct item {
     kernel work; ///< empty for a wait
-    event waits_for;
+    std::optional<event> waits_for;
   };
   void enqueue(item next);
   void advance(std::unique_lock<std::mutex>& hold); ///< puts the stream where its head belongs
+  void pass_wait();
 
   std::shared_ptr<device_state> device_;
   std::deque<item> items_; ///< guarded by device_->mutex

@@ -1,9 +1,10 @@
 // model/chat_template.hpp: a checkpoint's chat template (Jinja), rendered to a prompt that knows who wrote what.
 //
 // The template's own words are trusted; every string that came in with the request is not, through concatenation,
-// slices, filters and macros. A string whose origin is in doubt is untrusted. Limits  output 16 MB, 1e6 loop turns, 100
-// nested calls: errc::invalid_argument Errors  parse: errc::corrupt, line and cause; errc::unavailable, a piece of
-// Jinja that is not known here.
+// slices, filters and macros. A string whose origin is in doubt is untrusted.
+// Limits  output and any one value 16 MB, 1e6 loop turns and macro calls together, 100 nested calls:
+//         errc::invalid_argument
+// Errors  parse: errc::corrupt, line and cause; errc::unavailable, a piece of Jinja that is not known here.
 //         render: errc::invalid_argument, line and cause; what raise_exception says comes through as it is.
 // Threads any, after parse
 #pragma once

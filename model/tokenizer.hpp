@@ -5,8 +5,7 @@
 // A control token is an added token that is special, or is written <|like this|>. Text of a client never becomes one.
 // Units   text is UTF-8 (invalid bytes count as U+FFFD); an id is a row of the embedding
 // Errors  open, parse: errc::not_found; errc::corrupt: file and what is wrong; errc::unavailable: a kind of tokenizer
-// that
-//         is not byte-level BPE, or a part not known here. encode and decode cannot fail.
+//         that is not byte-level BPE, or a part not known here. encode and decode cannot fail.
 // Threads any, after parse
 #pragma once
 #include <cstddef>

@@ -15,7 +15,10 @@ namespace quadrant::scheduler {
 using block_id = std::int32_t;
 inline constexpr std::int32_t block_tokens = 64;
 
-constexpr std::int32_t blocks_for(std::int32_t tokens) noexcept { return (tokens + block_tokens - 1) / block_tokens; }
+/// Rounded up; no count of tokens is too large for it.
+constexpr std::int32_t blocks_for(std::int64_t tokens) noexcept {
+  return std::int32_t((tokens + block_tokens - 1) / block_tokens);
+}
 
 struct block_books {
   std::int64_t total = 0, free = 0, used = 0, cached = 0;
@@ -29,7 +32,7 @@ public:
   /// Takes `n` blocks, all or none, each with one reference.
   /// Errors  errc::out_of_blocks: wait for a release, then ask again
   result<std::vector<block_id>> allocate(std::int32_t n);
-  /// One more reference to each: a block that is being sent outlives its owner.
+  /// One more reference to each, none of them free: a block that is in use outlives its owner.
   void retain(std::span<const block_id> blocks);
   /// One reference less; a block without any is free.
   void release(std::span<const block_id> blocks);

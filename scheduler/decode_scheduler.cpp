@@ -6,22 +6,32 @@
 namespace quadrant::scheduler {
 
 decode_scheduler::decode_scheduler(decode_limits limits, std::int32_t num_blocks)
-    : limits_(limits), pool_(num_blocks), flying_(std::size_t(limits.micro_batches)), next_number_(std::size_t(limits.micro_batches), 0) {
+    : limits_(limits), pool_(num_blocks), flying_(std::size_t(limits.micro_batches)),
+      next_number_(std::size_t(limits.micro_batches), 0) {
   for (std::int32_t slot = 0; slot < limits_.max_sequences; ++slot) free_slots_.insert(slot);
 }
 
 result<decode_lease> decode_scheduler::reserve(const decode_sequence& s) {
-  const auto blocks = blocks_for(s.prompt_tokens + s.max_new_tokens);
+  if (s.prompt_tokens < 1 || s.max_new_tokens < 1)
+    return {errc::invalid_argument, "a sequence needs at least one token of prompt and one to make"};
+  const auto blocks = blocks_for(std::int64_t(s.prompt_tokens) + s.max_new_tokens);
   if (blocks > pool_.total())
-    return {errc::invalid_argument, "a prompt of " + std::to_string(s.prompt_tokens) + " tokens and " + std::to_string(s.max_new_tokens) +
-                                        " new ones can never fit the " + std::to_string(pool_.total()) + " KV blocks of decode"};
-  if (free_slots_.empty()) return {errc::out_of_blocks, "all " + std::to_string(limits_.max_sequences) + " sequences of decode are taken"};
-  QCHECK(!sequences_.contains(s.id));
+    return {errc::invalid_argument, "a prompt of " + std::to_string(s.prompt_tokens) + " tokens and " +
+                                        std::to_string(s.max_new_tokens) + " new ones can never fit the " +
+                                        std::to_string(pool_.total()) + " KV blocks of decode"};
+  if (const auto found = sequences_.find(s.id); found != sequences_.end()) {
+    if (found->second.ended)
+      return {errc::out_of_blocks, "the last attempt of this sequence still has steps in flight"};
+    return {errc::invalid_argument, "sequence " + std::to_string(s.id) + " has a lease already"};
+  }
+  if (free_slots_.empty())
+    return {errc::out_of_blocks, "all " + std::to_string(limits_.max_sequences) + " sequences of decode are taken"};
   QUADRANT_TRY(auto taken, pool_.allocate(blocks));
   // The emptiest micro-batch gets the sequence, so that ping and pong stay even.
   std::vector<std::int32_t> load(std::size_t(limits_.micro_batches), 0);
   for (const auto& [id, other] : sequences_) ++load[std::size_t(other.lease.slot % limits_.micro_batches)];
-  const auto slot = *std::ranges::min_element(free_slots_, {}, [&](std::int32_t x) { return std::pair(load[std::size_t(x % limits_.micro_batches)], x); });
+  const auto slot = *std::ranges::min_element(
+      free_slots_, {}, [&](std::int32_t x) { return std::pair(load[std::size_t(x % limits_.micro_batches)], x); });
   free_slots_.erase(slot);
   sequence made;
   made.about = s;
@@ -42,9 +52,14 @@ std::optional<decode_step> decode_scheduler::schedule(std::int32_t micro_batch) 
   if (std::int32_t(flying.size()) >= limits_.launch_ahead) return std::nullopt;
   decode_step step{.number = next_number_[std::size_t(micro_batch)], .micro_batch = micro_batch, .rows = {}};
   for (auto& [id, s] : sequences_) {
-    if (!s.running || s.ended || s.lease.slot % limits_.micro_batches != micro_batch || s.next_index >= s.about.max_new_tokens) continue;
-    step.rows.push_back({.sequence = id, .slot = s.lease.slot, .epoch = s.epoch,
-                         .position = s.about.prompt_tokens + s.next_index - 1, .index = s.next_index,
+    if (!s.running || s.ended || s.lease.slot % limits_.micro_batches != micro_batch ||
+        s.next_index >= s.about.max_new_tokens)
+      continue;
+    step.rows.push_back({.sequence = id,
+                         .slot = s.lease.slot,
+                         .epoch = s.epoch,
+                         .position = s.about.prompt_tokens + s.next_index - 1,
+                         .index = s.next_index,
                          .token = s.next_index == 1 ? s.first_token : -1 - s.lease.slot});
     ++s.next_index;
     ++s.rows_in_flight;
@@ -67,10 +82,14 @@ std::vector<decode_outcome> decode_scheduler::commit(std::int32_t micro_batch, s
     auto& s = sequences_.at(row.sequence);
     --s.rows_in_flight;
     if (!s.ended && s.epoch == row.epoch) {
-      decode_outcome out{.sequence = row.sequence, .index = row.index, .token = tokens[i], .row = i, .end = ending::none};
-      if (tokens[i] < 0) out.end = ending::fault;
-      else if (std::ranges::find(s.about.stop_tokens, tokens[i]) != s.about.stop_tokens.end()) out.end = ending::stop;
-      else if (row.index + 1 >= s.about.max_new_tokens) out.end = ending::length;
+      decode_outcome out{
+          .sequence = row.sequence, .index = row.index, .token = tokens[i], .row = i, .end = ending::none};
+      if (tokens[i] < 0)
+        out.end = ending::fault;
+      else if (std::ranges::find(s.about.stop_tokens, tokens[i]) != s.about.stop_tokens.end())
+        out.end = ending::stop;
+      else if (row.index + 1 >= s.about.max_new_tokens)
+        out.end = ending::length;
       if (out.end != ending::none) end(s);
       outcomes.push_back(out);
     }

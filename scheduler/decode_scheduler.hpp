@@ -2,12 +2,11 @@
 //
 //   reserve ─▶ start ─▶ schedule (credits) ─▶ … device … ─▶ commit ─▶ tokens, ends
 //
-// Step N+1 is scheduled while N runs: a row's input is then the token that N leaves on the device, and whether N's token ends the
-// sequence is not known yet. A row that turns out to be past the end is dropped at commit: its epoch is old.
-// A sequence reserves blocks for its prompt and all its new tokens at once, so decode never has to preempt.
-// Units   steps are numbered per micro-batch; a sequence's slot s belongs to micro-batch s mod m
-// Holds   a slot and its blocks are free only when no step in flight has a row of it
-// Threads one owner
+// Step N+1 is scheduled while N runs: a row's input is then the token that N leaves on the device, and whether N's
+// token ends the sequence is not known yet. A row that turns out to be past the end is dropped at commit: its epoch is
+// old. A sequence reserves blocks for its prompt and all its new tokens at once, so decode never has to preempt. Units
+// steps are numbered per micro-batch; a sequence's slot s belongs to micro-batch s mod m Holds   a slot and its blocks
+// are free only when no step in flight has a row of it Threads one owner
 #pragma once
 #include <cstdint>
 #include <deque>
@@ -69,9 +68,11 @@ class decode_scheduler {
 public:
   decode_scheduler(decode_limits limits, std::int32_t num_blocks);
 
-  /// Errors  errc::out_of_blocks: wait for a sequence to end; errc::invalid_argument: it could never fit
+  /// Errors  errc::out_of_blocks: wait for a sequence to end (or, cancelled, for its own last steps);
+  ///         errc::invalid_argument: it could never fit, or has a lease
   result<decode_lease> reserve(const decode_sequence& s);
-  /// The KV is in place and `first_token` (index 0) is the next input. Unknown sequences are ignored.
+  /// The KV is in place and `first_token` (index 0) is the next input. Idempotent; unknown sequences are ignored.
+  /// With one new token there is nothing to decode: such a sequence ends by `cancel`.
   void start(sequence_id id, std::int32_t first_token);
   /// Nothing where the micro-batch has no credit or no runnable sequence.
   std::optional<decode_step> schedule(std::int32_t micro_batch);
@@ -92,7 +93,7 @@ private:
     decode_lease lease;
     std::uint64_t epoch = 0;
     bool running = false;
-    std::int32_t next_index = 1;      ///< of the token that the next row makes
+    std::int32_t next_index = 1; ///< of the token that the next row makes
     std::int32_t first_token = 0;
     std::int32_t rows_in_flight = 0;
     bool ended = false;

@@ -14,7 +14,8 @@ result<void> prefill_planner::submit(request_id request, std::int32_t num_tokens
   if (blocks_for(num_tokens) > pool_.total())
     return {errc::invalid_argument, "a prompt of " + std::to_string(num_tokens) + " tokens can never fit the " +
                                         std::to_string(pool_.total()) + " KV blocks of prefill"};
-  if (prompts_.emplace(request, prompt{.num_tokens = num_tokens, .planned = 0, .blocks = {}}).second) queue_.push_back(request);
+  if (prompts_.emplace(request, prompt{.num_tokens = num_tokens, .planned = 0, .blocks = {}}).second)
+    queue_.push_back(request);
   return {};
 }
 
@@ -23,9 +24,8 @@ std::optional<micro_batch> prefill_planner::plan() {
   micro_batch batch{.step = next_step_, .slot = *free_slots_.begin(), .chunks = {}};
   std::int32_t budget = limits_.micro_batch_tokens;
   std::vector<block_id> used;
-  while (budget > 0 && !queue_.empty()) {
-    const auto request = queue_.front();
-    auto& p = prompts_.at(request);
+  for (auto next = queue_.begin(); budget > 0 && next != queue_.end();) {
+    auto& p = prompts_.at(*next);
     if (p.blocks.empty()) {
       auto blocks = pool_.allocate(blocks_for(p.num_tokens));
       if (!blocks) break;
@@ -33,14 +33,17 @@ std::optional<micro_batch> prefill_planner::plan() {
     }
     const auto tokens = std::min({budget, limits_.chunk_tokens, p.num_tokens - p.planned});
     const auto end = p.planned + tokens;
-    chunk c{.request = request, .first_position = p.planned, .num_tokens = tokens, .last = end == p.num_tokens,
+    chunk c{.request = *next,
+            .first_position = p.planned,
+            .num_tokens = tokens,
+            .last = end == p.num_tokens,
             .blocks = {p.blocks.begin(), p.blocks.begin() + blocks_for(end)}};
     used.insert(used.end(), c.blocks.begin(), c.blocks.end());
-    batch.chunks.push_back(std::move(c));
     p.planned = end;
     budget -= tokens;
-    if (end < p.num_tokens) break; // the rest goes into the next micro-batch: one chunk of a prompt in each
-    queue_.pop_front();
+    next =
+        c.last ? queue_.erase(next) : std::next(next); // the rest goes into the next micro-batch, before all behind it
+    batch.chunks.push_back(std::move(c));
   }
   if (batch.chunks.empty()) return std::nullopt;
   pool_.retain(used);

@@ -4,12 +4,20 @@
 //   receiver: register_memory ─▶ remote_span ─┐ (told to the sender in a control message)
 //   sender:   submit(peer, slices + message) ◀┘ ─▶ bytes in place ─▶ inbox handler(message) ─▶ completion at the sender
 //
-// A transfer has exactly one terminal state: its completion runs once, with success after the peer has taken the message, or
-// with errc::{peer_lost, deadline, cancelled, invalid_argument, corrupt}. Its source memory belongs to the transport until then.
-// No order holds between transfers. A refused slice (wrong key, out of bounds) fails that transfer; bytes that break the frame
-// format cost the peer its connection, and nobody else anything.
-// Threads any thread may call, holding no lock; handlers and completions run on a transport thread, or on the submitting one where the
-//         peer is in this process; they must be short and never block
+// A transfer has exactly one terminal state: its completion runs once, with success after the peer has taken the
+// message, or with one of
+//   peer_lost         the peer is gone, cannot be reached, or another process listens at its place now
+//   deadline          its timeout passed; whether the peer has taken it is not known
+//   cancelled         this endpoint is being destroyed
+//   invalid_argument  wrong key, out of bounds, past a limit; the receiver's handler threw; the peer has another token
+//   or other numerics not_found         the peer has no such inbox corrupt           the checksum is wrong, or the peer
+//   broke the frame format
+// Its source memory belongs to the transport until then. No order holds between transfers. A refused transfer costs
+// only itself, though slices before the refused one may have been written; bytes that break the frame format cost the
+// peer its connection, and nobody else anything. Threads any thread may call, holding no lock; handlers and completions
+// run on a transport thread, or on the submitting one where the
+//         peer is in this process; they must be short, never block and not throw. They may submit, register, deregister
+//         and drop peers.
 #pragma once
 #include <chrono>
 #include <cstddef>
@@ -56,41 +64,50 @@ struct transfer {
 
 inline constexpr std::size_t max_message_bytes = 1 << 20;
 inline constexpr std::size_t max_slices = 4096;
+inline constexpr std::uint64_t max_transfer_bytes = std::uint64_t{1} << 32; ///< of all slices of one transfer
 
 using completion = std::function<void(result<void>)>;
 using inbox_handler = std::function<void(std::span<const std::byte> message)>;
 
 struct endpoint_books {
-  std::uint64_t bytes_sent = 0, bytes_received = 0;
-  std::uint64_t transfers_in_flight = 0, regions = 0, peers = 0;
+  std::uint64_t bytes_sent = 0, bytes_received = 0; ///< of slices: what was written out, what was put in place
+  std::uint64_t transfers_in_flight = 0;            ///< to other processes
+  std::uint64_t regions = 0;
+  std::uint64_t peers = 0; ///< connections, out and in
 };
 
 struct endpoint_options {
   std::string host = "127.0.0.1"; ///< the wire is unauthenticated but for the token: loopback unless told otherwise
   std::uint16_t port = 0;         ///< 0: any
   bool listen = true;             ///< false: in-process only
-  std::string cluster_token;      ///< both sides must name the same
+  std::string cluster_token{};    ///< both sides must name the same
   std::uint64_t numerics_id = 0;  ///< likewise: KV of other numerics must never mix in
+  std::chrono::milliseconds handshake_timeout{5'000}; ///< for a peer to prove itself
+  std::chrono::milliseconds stall_timeout{30'000};    ///< for more bytes of a transfer that has begun to arrive
 };
 
 class endpoint {
 public:
+  /// Ends everything in flight with errc::cancelled. Not from a handler or completion, and with no other call under
+  /// way.
   virtual ~endpoint() = default;
 
   [[nodiscard]] virtual address self() const = 0; ///< with inbox 0
 
   /// The memory must stay valid until `deregister` returns.
   virtual remote_span register_memory(std::span<std::byte> memory) = 0;
-  /// After it returns nothing writes there any more.
+  /// After it returns nothing writes there any more; a transfer that was arriving there is refused. Once a key.
   virtual void deregister(std::uint64_t key) = 0;
 
   virtual std::uint32_t open_inbox(inbox_handler handler) = 0;
-  /// After it returns the handler is not running and never runs again (it may not be called from the handler itself).
+  /// After it returns the handler is not running, never runs again, and is destroyed. Not from the handler itself.
   virtual void close_inbox(std::uint32_t inbox) = 0;
 
+  /// `done` may be empty.
   virtual void submit(const address& to, transfer what, completion done) = 0;
 
-  /// Fails everything in flight to that endpoint with errc::peer_lost; a later submit connects anew.
+  /// Fails everything in flight to that endpoint with errc::peer_lost and takes nothing more from it; a later submit
+  /// connects anew.
   virtual void drop_peer(std::uint64_t endpoint_id) = 0;
 
   [[nodiscard]] virtual endpoint_books books() const = 0;

@@ -2,8 +2,11 @@
 
 #include <cstring>
 
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
+
+#include "config/random.hpp"
 
 namespace quadrant::transport {
 namespace {
@@ -23,22 +26,40 @@ failure broken(const char* what) { return {errc::corrupt, what}; }
 
 } // namespace
 
-proof prove(std::string_view token, const challenge& asked, std::uint64_t endpoint_id) {
-  std::vector<std::byte> text(asked.begin(), asked.end());
-  put(text, endpoint_id);
+challenge random_challenge() {
+  challenge c{};
+  for (std::size_t i = 0; i < c.size(); i += sizeof(std::uint64_t)) {
+    const auto word = random_u64();
+    std::memcpy(c.data() + i, &word, sizeof word);
+  }
+  return c;
+}
+
+proof prove(std::string_view token, side who, const meeting& about) {
+  std::vector<std::byte> text;
+  put(text, std::uint64_t(who));
+  put(text, about.dialler);
+  put(text, about.listener);
+  put(text, about.numerics);
+  text.insert(text.end(), about.by_listener.begin(), about.by_listener.end());
+  text.insert(text.end(), about.by_dialler.begin(), about.by_dialler.end());
   proof answer{};
   unsigned size = 0;
-  QCHECK(HMAC(EVP_sha256(), token.data(), int(token.size()), reinterpret_cast<const unsigned char*>(text.data()), text.size(),
-              reinterpret_cast<unsigned char*>(answer.data()), &size) != nullptr);
+  QCHECK(HMAC(EVP_sha256(), token.data(), int(token.size()), reinterpret_cast<const unsigned char*>(text.data()),
+              text.size(), reinterpret_cast<unsigned char*>(answer.data()), &size) != nullptr);
   return answer;
 }
+
+bool same(const proof& a, const proof& b) noexcept { return CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0; }
 
 std::vector<std::byte> encode(const hello& h) {
   std::vector<std::byte> bytes;
   put(bytes, frame_magic);
   put(bytes, frame_version);
-  put(bytes, h.endpoint);
+  put(bytes, h.dialler);
+  put(bytes, h.listener);
   put(bytes, h.numerics);
+  bytes.insert(bytes.end(), h.asked.begin(), h.asked.end());
   bytes.insert(bytes.end(), h.answer.begin(), h.answer.end());
   return bytes;
 }
@@ -46,9 +67,28 @@ std::vector<std::byte> encode(const hello& h) {
 result<hello> decode_hello(std::span<const std::byte, hello_bytes> bytes) {
   if (get<std::uint32_t>(bytes, 0) != frame_magic) return broken("not a Quadrant peer");
   if (get<std::uint32_t>(bytes, 4) != frame_version) return broken("a peer of another version");
-  hello h{.endpoint = get<std::uint64_t>(bytes, 8), .numerics = get<std::uint64_t>(bytes, 16), .answer = {}};
-  std::memcpy(h.answer.data(), bytes.data() + 24, proof_bytes);
+  hello h{.dialler = get<std::uint64_t>(bytes, 8),
+          .listener = get<std::uint64_t>(bytes, 16),
+          .numerics = get<std::uint64_t>(bytes, 24)};
+  std::memcpy(h.asked.data(), bytes.data() + 32, challenge_bytes);
+  std::memcpy(h.answer.data(), bytes.data() + 32 + challenge_bytes, proof_bytes);
   return h;
+}
+
+std::vector<std::byte> encode(const welcome& w) {
+  std::vector<std::byte> bytes;
+  put(bytes, frame_magic);
+  put(bytes, std::uint32_t(w.outcome));
+  bytes.insert(bytes.end(), w.answer.begin(), w.answer.end());
+  return bytes;
+}
+
+result<welcome> decode_welcome(std::span<const std::byte, welcome_bytes> bytes) {
+  if (get<std::uint32_t>(bytes, 0) != frame_magic) return broken("not a Quadrant peer");
+  if (get<std::uint32_t>(bytes, 4) > std::uint32_t(verdict::endpoint)) return broken("an unknown answer to a hello");
+  welcome w{.outcome = verdict(get<std::uint32_t>(bytes, 4))};
+  std::memcpy(w.answer.data(), bytes.data() + 8, proof_bytes);
+  return w;
 }
 
 std::vector<std::byte> encode(const transfer_head& head, std::span<const slice> slices) {
@@ -86,10 +126,13 @@ result<transfer_head> decode_transfer(std::span<const std::byte, transfer_head_b
 
 result<std::vector<remote_span>> decode_slices(std::span<const std::byte> bytes) {
   std::vector<remote_span> slices;
+  slices.reserve(bytes.size() / slice_entry_bytes);
   std::uint64_t sum = 0;
   for (std::size_t at = 0; at + slice_entry_bytes <= bytes.size(); at += slice_entry_bytes) {
-    slices.push_back({get<std::uint64_t>(bytes, at), get<std::uint64_t>(bytes, at + 8), get<std::uint64_t>(bytes, at + 16)});
-    if (slices.back().bytes > max_transfer_bytes || (sum += slices.back().bytes) > max_transfer_bytes) return broken("a transfer past the limit");
+    slices.push_back(
+        {get<std::uint64_t>(bytes, at), get<std::uint64_t>(bytes, at + 8), get<std::uint64_t>(bytes, at + 16)});
+    if (slices.back().bytes > max_transfer_bytes || (sum += slices.back().bytes) > max_transfer_bytes)
+      return broken("a transfer past the limit");
   }
   return slices;
 }
@@ -108,8 +151,11 @@ std::vector<std::byte> encode(const ack& a, std::string_view text) {
 
 result<ack> decode_ack(std::span<const std::byte, ack_head_bytes> bytes) {
   if (get<std::uint32_t>(bytes, 0) != 2) return broken("expected an acknowledgement");
-  ack a{.id = get<std::uint64_t>(bytes, 8), .code = get<std::uint32_t>(bytes, 4), .text_bytes = get<std::uint32_t>(bytes, 16)};
-  if (a.text_bytes > max_ack_text || a.code > std::uint32_t(errc::numeric) + 1) return broken("a malformed acknowledgement");
+  ack a{.id = get<std::uint64_t>(bytes, 8),
+        .code = get<std::uint32_t>(bytes, 4),
+        .text_bytes = get<std::uint32_t>(bytes, 16)};
+  if (a.text_bytes > max_ack_text || a.code > std::uint32_t(errc::numeric) + 1 || get<std::uint32_t>(bytes, 20) != 0)
+    return broken("a malformed acknowledgement");
   return a;
 }
 

@@ -1,10 +1,17 @@
 // transport/frame.hpp: the bytes on a TCP stream, as pure functions. All integers little-endian.
 //
 //   listener ─▶ challenge[32]                                random; new for each connection
-//   dialler  ─▶ hello    magic u32 | version u32 | endpoint u64 | numerics u64 | HMAC-SHA256(token, challenge | endpoint) [32]
-//   dialler  ─▶ transfer head u32=1 | inbox u32 | id u64 | message bytes u32 | slices u32 | flags u32 | 0 u32 | checksum u64
+//   dialler  ─▶ hello    magic u32 | version u32 | dialler u64 | listener u64 | numerics u64 | challenge[32] |
+//   proof[32] listener ─▶ welcome  magic u32 | verdict u32 | proof[32]      verdict 0: come in; else why not, and the
+//   stream ends
+//                        proof: HMAC-SHA256(token, side u64 | dialler u64 | listener u64 | numerics u64 | both
+//                        challenges): each side proves to the other that it holds the token, and that it is the
+//                        endpoint that was meant
+//   dialler  ─▶ transfer head u32=1 | inbox u32 | id u64 | message bytes u32 | slices u32 | flags u32 | 0 u32 |
+//   checksum u64
 //                        then slices × (key u64 | offset u64 | bytes u64), the message, the bytes of each slice
-//   listener ─▶ ack      head u32=2 | code u32 | id u64 | text bytes u32 | 0 u32, then the text     code 0: done, else errc + 1
+//   listener ─▶ ack      head u32=2 | code u32 | id u64 | text bytes u32 | 0 u32, then the text     code 0: done, else
+//   errc + 1
 //
 // Errors  errc::corrupt with what was wrong: the connection is not worth keeping
 #pragma once
@@ -22,23 +29,41 @@
 namespace quadrant::transport {
 
 inline constexpr std::uint32_t frame_magic = 0x54524451; // "QDRT"
-inline constexpr std::uint32_t frame_version = 1;
-inline constexpr std::size_t challenge_bytes = 32, proof_bytes = 32, hello_bytes = 24 + proof_bytes;
+inline constexpr std::uint32_t frame_version = 2;
+inline constexpr std::size_t challenge_bytes = 32, proof_bytes = 32;
+inline constexpr std::size_t hello_bytes = 32 + challenge_bytes + proof_bytes, welcome_bytes = 8 + proof_bytes;
 inline constexpr std::size_t transfer_head_bytes = 40, slice_entry_bytes = 24, ack_head_bytes = 24, max_ack_text = 512;
-inline constexpr std::uint64_t max_transfer_bytes = std::uint64_t{1} << 32;
 
 using challenge = std::array<std::byte, challenge_bytes>;
 using proof = std::array<std::byte, proof_bytes>;
 
-/// HMAC-SHA256 of the challenge and the dialler's id under the cluster token.
-proof prove(std::string_view token, const challenge& asked, std::uint64_t endpoint_id);
+challenge random_challenge();
+
+/// What both sides of a handshake know, and prove each other the knowledge of.
+struct meeting {
+  std::uint64_t dialler = 0, listener = 0, numerics = 0;
+  challenge by_listener{}, by_dialler{};
+};
+enum class side : std::uint8_t { dialler = 1, listener = 2 };
+proof prove(std::string_view token, side who, const meeting& about);
+/// Compares in constant time.
+bool same(const proof& a, const proof& b) noexcept;
 
 struct hello {
-  std::uint64_t endpoint = 0, numerics = 0;
+  std::uint64_t dialler = 0, listener = 0, numerics = 0;
+  challenge asked{};
   proof answer{};
 };
 std::vector<std::byte> encode(const hello& h);
 result<hello> decode_hello(std::span<const std::byte, hello_bytes> bytes);
+
+enum class verdict : std::uint32_t { welcome, token, numerics, endpoint }; ///< the others: what differs
+struct welcome {
+  verdict outcome = verdict::welcome;
+  proof answer{};
+};
+std::vector<std::byte> encode(const welcome& w);
+result<welcome> decode_welcome(std::span<const std::byte, welcome_bytes> bytes);
 
 struct transfer_head {
   std::uint32_t inbox = 0;

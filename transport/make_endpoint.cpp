@@ -4,14 +4,15 @@
 #include <map>
 #include <thread>
 
+#include <boost/asio/dispatch.hpp>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 
+#include "config/log.hpp"
 #include "config/random.hpp"
-#include "transport/checksum.hpp"
 #include "transport/endpoint.hpp"
 #include "transport/tcp/incoming.hpp"
 #include "transport/tcp/outgoing.hpp"
@@ -23,13 +24,40 @@ namespace asio = boost::asio;
 using boost::system::error_code;
 using std::chrono::milliseconds;
 
+/// A caller's exception must not end the transport thread.
+void run(const completion& done, const result<void>& outcome) {
+  try {
+    if (done) done(outcome);
+  } catch (const std::exception& e) {
+    log::error("transport", std::string("a completion threw: ") + e.what());
+  } catch (...) {
+    log::error("transport", "a completion threw");
+  }
+}
+
+result<void> check(const transfer& what) {
+  if (what.message.size() > max_message_bytes || what.slices.size() > max_slices)
+    return {errc::invalid_argument, "a transfer has at most " + std::to_string(max_message_bytes) +
+                                        " bytes of message and " + std::to_string(max_slices) + " slices"};
+  std::uint64_t sum = 0;
+  for (const auto& s : what.slices) {
+    if (s.from.size() != s.to.bytes) return {errc::invalid_argument, "a slice whose ends differ in size"};
+    if (s.to.bytes > max_transfer_bytes || (sum += s.to.bytes) > max_transfer_bytes)
+      return {errc::invalid_argument,
+              "a transfer has at most " + std::to_string(max_transfer_bytes) + " bytes of slices"};
+  }
+  return {};
+}
+
 class process_endpoint final : public endpoint {
 public:
   explicit process_endpoint(endpoint_options options)
-      : options_(std::move(options)), home_{regions_, inboxes_, options_.cluster_token, options_.numerics_id, [this](std::uint64_t n) { bytes_received_ += n; }},
-        acceptor_(io_), timer_(io_), work_(io_.get_executor()) {
-    self_ = {.endpoint = random_u64(), .host = options_.host, .port = 0, .inbox = 0};
-  }
+      : options_(std::move(options)), self_{.endpoint = random_u64(), .host = options_.host},
+        home_{regions_, inboxes_,
+              tcp::identity{self_.endpoint, options_.numerics_id, options_.cluster_token, options_.handshake_timeout,
+                            options_.stall_timeout},
+              [this](std::uint64_t n) { bytes_received_ += n; }},
+        acceptor_(io_), timer_(io_), work_(io_.get_executor()) {}
 
   result<void> listen() {
     if (options_.listen) {
@@ -40,9 +68,10 @@ public:
       if (!bad) acceptor_.set_option(asio::socket_base::reuse_address(true), bad);
       if (!bad) acceptor_.bind(at, bad);
       if (!bad) acceptor_.listen(asio::socket_base::max_listen_connections, bad);
-      if (bad) return {errc::invalid_argument, "cannot listen on " + options_.host + ":" + std::to_string(options_.port) + ": " + bad.message()};
+      if (bad)
+        return {errc::invalid_argument,
+                "cannot listen on " + options_.host + ":" + std::to_string(options_.port) + ": " + bad.message()};
       self_.port = acceptor_.local_endpoint().port();
-      accept();
     }
     tick();
     thread_ = std::thread([this] { io_.run(); });
@@ -50,7 +79,10 @@ public:
   }
 
   ~process_endpoint() override {
+    if (!thread_.joinable()) return; // it never listened: nothing is under way
+    QCHECK(std::this_thread::get_id() != thread_.get_id()); // the last owner let go in a handler or completion
     asio::post(io_, [this] {
+      closing_ = true; // what is posted or has completed already must start nothing new
       error_code ignored;
       acceptor_.close(ignored);
       timer_.cancel();
@@ -58,41 +90,52 @@ public:
       for (const auto& peer : incoming_) peer->close();
       work_.reset();
     });
-    if (thread_.joinable()) thread_.join();
-    else io_.poll();
+    thread_.join();
   }
 
   [[nodiscard]] address self() const override { return self_; }
   remote_span register_memory(std::span<std::byte> memory) override { return regions_.add(memory); }
-  void deregister(std::uint64_t key) override { regions_.remove(key); }
+  void deregister(std::uint64_t key) override {
+    // On the I/O thread itself (a handler's call) dispatch does it on the spot.
+    regions_.remove(key, [&] {
+      asio::dispatch(io_, [this, key] {
+        for (const auto& peer : incoming_) peer->evict(key);
+      });
+    });
+  }
   std::uint32_t open_inbox(inbox_handler handler) override { return inboxes_.open(std::move(handler)); }
   void close_inbox(std::uint32_t inbox) override { inboxes_.close(inbox); }
 
   void submit(const address& to, transfer what, completion done) override {
-    if (what.message.size() > max_message_bytes || what.slices.size() > max_slices)
-      return done(failure{errc::invalid_argument, "a transfer past the limits of a frame"});
-    for (const auto& s : what.slices)
-      if (s.from.size() != s.to.bytes) return done(failure{errc::invalid_argument, "a slice whose ends differ in size"});
-    if (to.endpoint == self_.endpoint) return done(copy_here(to, what));
+    if (const auto possible = check(what); !possible) return run(done, possible);
+    if (to.endpoint == self_.endpoint) return run(done, copy_here(to, what));
     ++in_flight_;
     asio::post(io_, [this, to, what = std::move(what), done = std::move(done)]() mutable {
-      peer_for(to)->submit(to.inbox, std::move(what), [this, done = std::move(done)](const result<void>& outcome) {
+      auto finish = [this, done = std::move(done)](const result<void>& outcome) {
         --in_flight_;
-        done(outcome);
-      });
+        run(done, outcome);
+      };
+      if (closing_) return finish(failure{errc::cancelled, "this endpoint is closing"});
+      peer_for(to)->submit(to.inbox, std::move(what), std::move(finish));
     });
   }
 
   void drop_peer(std::uint64_t endpoint_id) override {
     asio::post(io_, [this, endpoint_id] {
-      if (const auto found = outgoing_.find(endpoint_id); found != outgoing_.end()) found->second->fail({errc::peer_lost, "the peer was given up"});
+      if (const auto found = outgoing_.find(endpoint_id); found != outgoing_.end())
+        found->second->fail({errc::peer_lost, "the peer was given up"});
       for (const auto& peer : incoming_)
         if (peer->peer() == endpoint_id) peer->close();
+      bury();
     });
   }
 
   [[nodiscard]] endpoint_books books() const override {
-    return {.bytes_sent = bytes_sent_, .bytes_received = bytes_received_, .transfers_in_flight = in_flight_, .regions = regions_.size(), .peers = peers_};
+    return {.bytes_sent = bytes_sent_,
+            .bytes_received = bytes_received_,
+            .transfers_in_flight = in_flight_,
+            .regions = regions_.size(),
+            .peers = peers_};
   }
 
 private:
@@ -101,7 +144,7 @@ private:
     for (const auto& s : what.slices) {
       const auto place = regions_.pin(s.to);
       if (!place) return place.error();
-      std::memcpy(place->data(), s.from.data(), s.from.size());
+      if (!s.from.empty()) std::memmove(place->data(), s.from.data(), s.from.size());
       regions_.unpin(s.to.key);
       bytes_sent_ += s.from.size();
       bytes_received_ += s.from.size();
@@ -109,19 +152,20 @@ private:
     return inboxes_.deliver(to.inbox, what.message);
   }
 
-  std::shared_ptr<tcp::outgoing>& peer_for(const address& to) {
+  std::shared_ptr<tcp::outgoing> peer_for(const address& to) {
     auto& peer = outgoing_[to.endpoint];
     if (!peer || peer->dead())
-      peer = std::make_shared<tcp::outgoing>(io_, tcp::outgoing::identity{self_.endpoint, options_.numerics_id, options_.cluster_token}, to,
-                                             [this](std::uint64_t n) { bytes_sent_ += n; });
-    peers_ = outgoing_.size();
+      peer = std::make_shared<tcp::outgoing>(io_, home_.self, to, [this](std::uint64_t n) { bytes_sent_ += n; });
+    peers_ = outgoing_.size() + incoming_.size();
     return peer;
   }
 
   void accept() {
+    accepting_ = true;
     acceptor_.async_accept([this](error_code e, asio::ip::tcp::socket socket) {
-      if (e) return;
-      std::erase_if(incoming_, [](const auto& peer) { return peer->dead(); });
+      accepting_ = false;
+      if (closing_) return;
+      if (e) return log::warn("transport", "cannot accept a connection: " + e.message()); // the next tick tries again
       incoming_.push_back(std::make_shared<tcp::incoming>(std::move(socket), home_));
       incoming_.back()->start();
       accept();
@@ -129,27 +173,39 @@ private:
   }
 
   void tick() {
+    if (options_.listen && !accepting_) accept();
     timer_.expires_after(milliseconds(50));
-    timer_.async_wait([this](error_code e) {
-      if (e) return;
+    timer_.async_wait([this](error_code) {
+      if (closing_) return;
       const auto now = std::chrono::steady_clock::now();
       for (const auto& [id, peer] : outgoing_) peer->expire(now);
+      for (const auto& peer : incoming_) peer->expire(now);
+      bury();
       tick();
     });
+  }
+
+  /// Forgets dead connections.
+  void bury() {
+    std::erase_if(outgoing_, [](const auto& entry) { return entry.second->dead(); });
+    std::erase_if(incoming_, [](const auto& peer) { return peer->dead(); });
+    peers_ = outgoing_.size() + incoming_.size();
   }
 
   endpoint_options options_;
   address self_;
   region_table regions_;
   inbox_table inboxes_;
-  tcp::incoming::house home_;
   std::atomic<std::uint64_t> bytes_sent_{0}, bytes_received_{0}, in_flight_{0}, peers_{0};
+  tcp::incoming::house home_;
   asio::io_context io_;
   asio::ip::tcp::acceptor acceptor_;
   asio::steady_timer timer_;
   asio::executor_work_guard<asio::io_context::executor_type> work_;
-  std::map<std::uint64_t, std::shared_ptr<tcp::outgoing>> outgoing_; ///< by endpoint; I/O thread
-  std::vector<std::shared_ptr<tcp::incoming>> incoming_;             ///< I/O thread
+  // Of the I/O thread:
+  std::map<std::uint64_t, std::shared_ptr<tcp::outgoing>> outgoing_; ///< by endpoint
+  std::vector<std::shared_ptr<tcp::incoming>> incoming_;
+  bool accepting_ = false, closing_ = false;
   std::thread thread_;
 };
 

@@ -12,11 +12,15 @@ remote_span region_table::add(std::span<std::byte> memory) {
   return {key, 0, memory.size()};
 }
 
-void region_table::remove(std::uint64_t key) {
+void region_table::remove(std::uint64_t key, const std::function<void()>& evict) {
   std::unique_lock hold(mutex_);
   const auto found = regions_.find(key);
-  if (found == regions_.end()) return;
-  found->second.leaving = true;
+  if (found == regions_.end() || std::exchange(found->second.leaving, true)) return; // the other remover waits
+  if (found->second.pins > 0) {
+    hold.unlock();
+    evict();
+    hold.lock();
+  }
   unpinned_.wait(hold, [&] { return found->second.pins == 0; });
   regions_.erase(found);
 }

@@ -22,6 +22,11 @@ void round_rows(team&, const round_rows_args&);
 void combine(team&, const combine_args&);
 void sample(team&, const sample_args&);
 
+// Pieces that the vector back-ends share.
+std::uint64_t digest_of(const float* logits, std::int32_t vocab);
+/// The token of one row of finite logits.
+std::int32_t choose(const float* logits, std::int32_t vocab, const sampling& s, std::int32_t position);
+
 const ops_table& ops();
 
 } // namespace quadrant::gpu::reference

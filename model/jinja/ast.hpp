@@ -14,20 +14,20 @@ struct expression;
 using expression_ref = std::unique_ptr<expression>;
 
 enum class expression_kind : std::uint8_t {
-  literal,     ///< constant
-  name,        ///< word
-  list,        ///< operands
-  dict,        ///< operands: key, value, key, value, ...
-  attribute,   ///< operands[0].word
-  index,       ///< operands[0][operands[1]]
-  slice,       ///< operands[0][operands[1] : operands[2] : operands[3]], any of the three null
-  call,        ///< operands[0](operands[1..], named)
-  filter,      ///< operands[0] | word(operands[1..], named)
-  test,        ///< operands[0] is word(operands[1..])
-  unary,       ///< word operands[0]: + - not
-  binary,      ///< operands[0] word operands[1]
-  comparison,  ///< operands[0] words[0] operands[1] words[1] operands[2] ...
-  conditional, ///< operands[0] if operands[1] else operands[2], which may be null
+  literal,      ///< constant
+  name,         ///< word
+  list_display, ///< operands
+  dict_display, ///< operands: key, value, key, value, ...
+  attribute,    ///< operands[0].word
+  index,        ///< operands[0][operands[1]]
+  slice,        ///< operands[0][operands[1] : operands[2] : operands[3]], any of the three null
+  call,         ///< operands[0](operands[1..], named)
+  filter,       ///< operands[0] | word(operands[1..], named)
+  test,         ///< operands[0] is word(operands[1..])
+  unary,        ///< word operands[0]: + - not
+  binary,       ///< operands[0] word operands[1]
+  comparison,   ///< operands[0] words[0] operands[1] words[1] operands[2] ...
+  conditional,  ///< operands[0] if operands[1] else operands[2], which may be null
 };
 
 struct expression {

@@ -1,5 +1,6 @@
-// model/jinja/filters.hpp: `subject | name(arguments)`, and methods of strings and dicts.
-// Errors  errc::invalid_argument, without the line; unknown names of methods too
+// model/jinja/filters.hpp: `subject | name(arguments)`, `subject is name(arguments)`, and methods of strings and dicts.
+// Errors  errc::invalid_argument, without the line; unknown names that only the rendering sees too
+// Threads any
 #pragma once
 #include <string>
 #include <string_view>
@@ -17,6 +18,14 @@ struct arguments {
 
   /// The argument at this place or of this name; null if it was not given.
   [[nodiscard]] const value* find(std::size_t place, std::string_view name) const;
+  /// The same as an integer, a truth or a text. Errors  it is something else, or is not there and has no `fallback`
+  [[nodiscard]] result<std::int64_t> integer(std::size_t place, std::string_view name, std::int64_t fallback) const;
+  [[nodiscard]] bool truth(std::size_t place, std::string_view name, bool fallback) const;
+  [[nodiscard]] result<const marked_text*> text(std::size_t place, std::string_view name) const;
+  /// null if it was not given, or is None.
+  [[nodiscard]] result<const marked_text*> optional_text(std::size_t place, std::string_view name) const;
+  /// All but the first `n` positional ones.
+  [[nodiscard]] arguments after(std::size_t n) const;
 };
 
 [[nodiscard]] bool is_filter(std::string_view name);

@@ -1,6 +1,7 @@
 // model/jinja/lexer.hpp: a template's source as tokens, white space already settled.
 // Rules   trim_blocks and lstrip_blocks are on, as chat templates expect; one newline at the end of the source is
-// dropped Errors  errc::corrupt, with the line
+//         dropped
+// Errors  errc::corrupt, with the line
 #pragma once
 #include <cstdint>
 #include <string>

@@ -126,6 +126,7 @@ private:
       QUADRANT_TRY(s.body, closed_body("endgeneration"));
       return s;
     }
+    if (tag.starts_with("end") || tag == "else" || tag == "elif") return fail("tag '" + tag + "' closes nothing");
     return fail("tag '" + tag + "' is not supported; known: if, for, set, macro, break, continue, generation",
                 errc::unavailable);
   }
@@ -247,7 +248,7 @@ private:
     const auto line = now().line;
     QUADRANT_TRY(auto first, any());
     if (!now().is(token_kind::op, ",")) return first;
-    QUADRANT_TRY(auto list, join(make(expression_kind::list, line), std::move(first)));
+    QUADRANT_TRY(auto list, join(make(list_display, line), std::move(first)));
     while (skip_op(",")) {
       const auto kind = now().kind;
       if (kind == token_kind::close_block || kind == token_kind::close_output || now().is(token_kind::op, ")")) break;
@@ -464,8 +465,8 @@ private:
     case token_kind::real: return number(std::move(constant));
     case token_kind::op:
       if (skip_op("(")) return group();
-      if (skip_op("[")) return list_of(expression_kind::list, "]");
-      if (skip_op("{")) return list_of(dict, "}");
+      if (skip_op("[")) return list_of(list_display, "]");
+      if (skip_op("{")) return list_of(dict_display, "}");
       [[fallthrough]];
     default: return unexpected("an expression");
     }
@@ -483,7 +484,7 @@ private:
     return constant;
   }
   node group() {
-    if (skip_op(")")) return make(expression_kind::list, now().line);
+    if (skip_op(")")) return make(list_display, now().line);
     QUADRANT_TRY(auto e, tuple());
     QUADRANT_TRY_VOID(expect_op(")"));
     return e;
@@ -497,7 +498,7 @@ private:
       }
       QUADRANT_TRY(auto item, any());
       QUADRANT_TRY(e, join(std::move(e), std::move(item)));
-      if (kind != dict) continue;
+      if (kind != dict_display) continue;
       QUADRANT_TRY_VOID(expect_op(":"));
       QUADRANT_TRY(auto content, any());
       QUADRANT_TRY(e, join(std::move(e), std::move(content)));

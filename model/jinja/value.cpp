@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "model/jinja/strings.hpp"
 #include "model/text/utf8.hpp"
 
 namespace quadrant::model::jinja {
@@ -68,6 +69,7 @@ public:
 
   result<void> write(const value& v, int depth) {
     if (depth > max_depth) return {errc::invalid_argument, "tojson: nested too deep"};
+    if (out.size() > max_bytes) return too_long();
     if (v.is<std::nullptr_t>())
       out += "null";
     else if (const auto* b = v.get_if<bool>())
@@ -144,7 +146,19 @@ bool equal_deep(const value& a, const value& b, int depth) {
   return (a.is_undefined() && b.is_undefined()) || (a.is<std::nullptr_t>() && b.is<std::nullptr_t>());
 }
 
+void add(extent& whole, const extent& part) {
+  constexpr std::uint64_t enough = 1ull << 62;
+  whole.depth = std::max(whole.depth, part.depth + 1);
+  whole.weight = std::min(enough, whole.weight + std::min(enough, part.weight) + 2);
+}
+
 } // namespace
+
+value value::items(list l) {
+  extent size{.depth = 1};
+  for (const auto& item : l) add(size, item.size());
+  return storage(std::make_shared<const counted_list>(counted_list{std::move(l), size}));
+}
 
 value value::entries(dict d) { return storage(std::make_shared<const dict>(std::move(d))); }
 
@@ -206,6 +220,13 @@ std::string_view value::type_name() const noexcept {
   return names[storage_.index()];
 }
 
+extent value::size() const noexcept {
+  if (const auto* t = get_if<text_ref>()) return {.weight = 1 + (*t)->text.size()};
+  if (const auto* l = get_if<list_ref>()) return (*l)->size;
+  if (const auto* d = get_if<dict_ref>()) return (*d)->size();
+  return {};
+}
+
 marked_text value::str() const {
   marked_text out;
   if (is_text()) return marked();
@@ -226,6 +247,7 @@ marked_text value::str() const {
 }
 
 void dict::set(value key, value v) {
+  add(size_, key.size()), add(size_, v.size());
   const auto [place, fresh] = places_.try_emplace(key.chars(), entries_.size());
   if (fresh)
     entries_.emplace_back(std::move(key), std::move(v));

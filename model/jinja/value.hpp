@@ -26,11 +26,18 @@ class scope;
 struct statement;
 using list = std::vector<value>;
 
+/// What a value takes, so that a renderer can stop before it takes too much.
+struct extent {
+  int depth = 0;            ///< of lists in lists
+  std::uint64_t weight = 1; ///< about the bytes that writing it out takes; what is shared counts each time
+};
+
 struct undefined {
   std::string name; ///< what was looked for
 };
+struct counted_list;
 struct loop_state { ///< the `loop` of one turn
-  std::shared_ptr<const list> items;
+  std::shared_ptr<const counted_list> items;
   std::int64_t index0;
 };
 struct callable {
@@ -46,20 +53,21 @@ struct name_space {
 class value {
 public:
   using text_ref = std::shared_ptr<const marked_text>;
-  using list_ref = std::shared_ptr<const list>;
+  using list_ref = std::shared_ptr<const counted_list>;
   using dict_ref = std::shared_ptr<const dict>;
   using storage = std::variant<undefined, std::nullptr_t, bool, std::int64_t, double, text_ref, list_ref, dict_ref,
                                name_space*, std::shared_ptr<const loop_state>, std::shared_ptr<const callable>>;
 
   value() = default;
   value(storage s) : storage_(std::move(s)) {} // NOLINT(google-explicit-constructor)
+  static value missing(std::string name) { return storage(undefined{std::move(name)}); }
   static value none() { return storage(nullptr); }
   static value boolean(bool b) { return storage(b); }
   static value integer(std::int64_t i) { return storage(i); }
   static value real(double d) { return storage(d); }
   static value text(marked_text t) { return storage(std::make_shared<const marked_text>(std::move(t))); }
   static value text(std::string_view t, bool trusted) { return text(marked_text{std::string(t), {t.size(), trusted}}); }
-  static value items(list l) { return storage(std::make_shared<const list>(std::move(l))); }
+  static value items(list l);
   static value entries(dict d);
   /// All strings and keys untrusted. Errors  nested deeper than 100
   static result<value> from_json(const nlohmann::ordered_json& json, int depth = 0);
@@ -84,12 +92,13 @@ public:
   [[nodiscard]] bool is_number() const noexcept { return is<bool>() || is<std::int64_t>() || is<double>(); }
   [[nodiscard]] const marked_text& marked() const { return *get<text_ref>(); }
   [[nodiscard]] const std::string& chars() const { return get<text_ref>()->text; }
-  [[nodiscard]] const list& as_list() const { return *get<list_ref>(); }
+  [[nodiscard]] const list& as_list() const;
   [[nodiscard]] const dict& as_dict() const { return *get<dict_ref>(); }
 
   [[nodiscard]] bool truth() const;
   [[nodiscard]] double number() const;                       ///< of a number
   [[nodiscard]] std::string_view type_name() const noexcept; ///< as Python calls it
+  [[nodiscard]] extent size() const noexcept;
   /// What `{{ }}` writes.
   [[nodiscard]] marked_text str() const;
 
@@ -104,11 +113,20 @@ public:
   void set(value key, value v);
   [[nodiscard]] const value* find(std::string_view key) const;
   [[nodiscard]] const std::vector<entry>& entries() const noexcept { return entries_; }
+  [[nodiscard]] extent size() const noexcept { return size_; }
 
 private:
   std::vector<entry> entries_;
+  extent size_{.depth = 1};
   std::map<std::string, std::size_t, std::less<>> places_;
 };
+
+struct counted_list {
+  list items;
+  extent size;
+};
+
+inline const list& value::as_list() const { return get<list_ref>()->items; }
 
 bool equal(const value& a, const value& b);
 /// Errors  the two have no order

@@ -98,4 +98,7 @@ bool is_word(char32_t code) noexcept {
          category == UTF8PROC_CATEGORY_PC;
 }
 
+char32_t to_upper(char32_t code) noexcept { return char32_t(utf8proc_toupper(utf8proc_int32_t(code))); }
+char32_t to_lower(char32_t code) noexcept { return char32_t(utf8proc_tolower(utf8proc_int32_t(code))); }
+
 } // namespace quadrant::model::utf8

@@ -1,7 +1,8 @@
 // model/text/utf8.hpp: bytes as characters, and what to do where they are none.
 // Units   byte offsets; a code point is a Unicode scalar value
 // Errors  none: bytes that form no character count as U+FFFD, one for each maximal part of a character (as WHATWG
-// decodes) Threads any
+//         decodes)
+// Threads any
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -35,5 +36,8 @@ std::size_t settled_prefix(std::string_view text) noexcept;
 bool is_space(char32_t code) noexcept;
 /// A letter, mark, decimal digit or connector: what a regex calls \w.
 bool is_word(char32_t code) noexcept;
+/// The one character that is its other case, or itself.
+char32_t to_upper(char32_t code) noexcept;
+char32_t to_lower(char32_t code) noexcept;
 
 } // namespace quadrant::model::utf8

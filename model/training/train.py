@@ -2,7 +2,7 @@
 
     train.py --work DIR --minutes 105 [--init CHECKPOINT_DIR] [--seed 1]
 
-Reads     DIR/pairs.tsv, DIR/tokenizer.json; --init begins from a checkpoint's weights
+Reads     DIR/pairs.tsv, DIR/tokenizer.json; --init begins from a checkpoint's weights, int4 ones too
 Writes    DIR/state.pt (everything a resumed run needs), DIR/loss.csv, DIR/shape.json
 Schedule  in shares of the time: a short warm-up, then the rate falls linearly to 1 % of --rate; from
           --int4-from on, the experts of the forward pass are rounded to int4 (straight-through)
@@ -26,10 +26,11 @@ import torch.nn.functional as F
 import checkpoint
 import questions
 from net import Net, Shape
+from quantise import plain_checkpoint
 from tokenizer import Tokenizer
 from weights import SharedWeights
 
-LENGTH, BATCH = 128, 16  # of one process
+LENGTH, BATCH = 128, 8  # of one process: memory comes of many small steps
 PROCESSES = 2
 BALANCE_WEIGHT = 0.01
 
@@ -153,6 +154,8 @@ def train(rank, a, net, weights, progress, barrier, clock):
     if rank == 0:
         save(a.work / "state.pt", weights, step=step, tokens=tokens, passes=passes, elapsed=a.minutes * 60)
         final = held_loss(net, held)
+        if shown is not None:
+            log.write(f"{a.minutes:.2f},{step},{tokens},{shown:.4f},{final:.4f}\n")
         print(f"done: {step} steps, {tokens / 1e6:.1f} M tokens, {passes} passes, loss {shown or math.nan:.4f}, "
               f"held-out {final:.4f} (perplexity {math.exp(final):.1f})")
 
@@ -173,7 +176,7 @@ def main():
     (a.work / "shape.json").write_text(json.dumps(dataclasses.asdict(shape)))
     net = Net(shape)
     if a.init:
-        stacked = checkpoint.stack_experts(checkpoint.read(a.init / "model.safetensors"))
+        stacked = checkpoint.stack_experts(plain_checkpoint(checkpoint.read(a.init / "model.safetensors")))
         net.load_state_dict({n: torch.from_numpy(t.copy()) for n, t in stacked.items()})
     weights = SharedWeights(net, PROCESSES, a.group)
     progress = {"step": 0, "tokens": 0, "passes": 0, "elapsed": 0.0}
@@ -181,6 +184,9 @@ def main():
         state = torch.load(a.work / "state.pt")
         progress = {k: state.pop(k) for k in progress}
         weights.load(state)
+        if progress["elapsed"] >= a.minutes * 60:
+            print(f"trained already: {progress['elapsed'] / 60:.1f} minutes, {progress['step']} steps")
+            return
         print("resumed at", progress, flush=True)
     fork = multiprocessing.get_context("fork")
     barrier, clock = fork.Barrier(PROCESSES, timeout=600), torch.zeros(1).share_memory_()

@@ -1,22 +1,27 @@
-// transport/tcp/incoming.hpp: one stream from one peer: bytes go straight into registered memory, acknowledgements go back.
+// transport/tcp/incoming.hpp: one stream from one peer: bytes go straight into registered memory, acknowledgements go
+// back.
 //
-//   challenge ─▶ hello ─▶ ┌─▶ head ─▶ table ─▶ message ─▶ slices into place ─▶ handler ─▶ ack ─┐
-//                         └────────────────────────────────────────────────────────────────────┘
-// A refused slice is read into a scratch buffer and refused in the ack; a malformed frame closes the stream.
+//   challenge ─▶ hello ─▶ welcome ─▶ ┌─▶ head ─▶ table, message ─▶ slices into place ─▶ handler ─▶ ack ─┐
+//                                    │                          └▶ (refused) scratch ──────────────▶    │
+//                                    └──────────────────────────────────────────────────────────────────┘
+// Once a slice is refused, the rest of its transfer is read into a scratch buffer; a malformed frame closes the stream.
+// Holds   pins only while a read into the pinned memory is pending, or the next is about to be
 // Threads everything on the endpoint's I/O thread
 #pragma once
 #include <array>
+#include <chrono>
 #include <deque>
 #include <functional>
 #include <memory>
-#include <string>
 #include <vector>
 
+#include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/ip/tcp.hpp>
 
 #include "transport/frame.hpp"
 #include "transport/inbox_table.hpp"
 #include "transport/region_table.hpp"
+#include "transport/tcp/identity.hpp"
 
 namespace quadrant::transport::tcp {
 
@@ -25,43 +30,55 @@ public:
   struct house {
     region_table& regions;
     inbox_table& inboxes;
-    std::string token;
-    std::uint64_t numerics;
-    std::function<void(std::uint64_t bytes)> received;
+    identity self;
+    std::function<void(std::uint64_t bytes)> placed;
   };
-  incoming(boost::asio::ip::tcp::socket socket, house& home) : socket_(std::move(socket)), home_(home) {}
+  incoming(boost::asio::ip::tcp::socket socket, const house& home) : socket_(std::move(socket)), home_(home) {}
   ~incoming() { unpin_all(); }
 
   void start();
   void close();
+  /// Lets go of that memory: a transfer that is arriving there is refused.
+  void evict(std::uint64_t key);
+  /// Closes where the peer owes bytes and has sent none for too long.
+  void expire(std::chrono::steady_clock::time_point now);
   [[nodiscard]] bool dead() const noexcept { return dead_; }
   [[nodiscard]] std::uint64_t peer() const noexcept { return peer_; }
 
 private:
+  void read_hello();
+  void answer_hello(const hello& h);
   void read_head();
   void read_table();
-  void read_message();
-  void read_slice(std::size_t index);
-  void drain(std::size_t index, std::uint64_t left);
+  void read_slices();
+  void read_some(std::uint64_t left);
   void deliver();
+  void refuse(failure why);
   void answer(const result<void>& outcome);
   void write_acks();
   void unpin_all();
+  void give_up(std::string_view why);
 
   boost::asio::ip::tcp::socket socket_;
-  house& home_;
-  challenge challenge_{};
+  const house& home_;
+  challenge challenge_ = random_challenge();
   std::array<std::byte, hello_bytes> hello_{};
-  std::uint64_t peer_ = 0;
+  std::vector<std::byte> welcome_;
+  std::uint64_t peer_ = 0; ///< its endpoint, once it has proved itself
+  std::chrono::steady_clock::time_point due_{};
   std::array<std::byte, transfer_head_bytes> head_bytes_{};
   transfer_head head_;
   std::vector<std::byte> table_, message_, scratch_;
   std::vector<remote_span> slices_;
+  std::size_t index_ = 0;           ///< of the slice that is arriving
+  std::uint64_t got_ = 0;           ///< bytes of it
+  std::span<std::byte> place_;      ///< of it, where it was not refused
   std::vector<slice> placed_;       ///< what was written, for the checksum
   std::vector<std::uint64_t> pins_; ///< keys held
-  result<void> outcome_;
+  result<void> outcome_;            ///< of the transfer that is arriving
+  boost::asio::cancellation_signal stop_read_;
   std::deque<std::vector<std::byte>> acks_;
-  bool dead_ = false;
+  bool waits_for_acks_ = false, dead_ = false;
 };
 
 } // namespace quadrant::transport::tcp

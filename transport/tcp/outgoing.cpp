@@ -10,47 +10,78 @@ namespace quadrant::transport::tcp {
 
 namespace asio = boost::asio;
 using boost::system::error_code;
+using std::chrono::steady_clock;
 
-outgoing::outgoing(asio::io_context& io, identity self, address peer, std::function<void(std::uint64_t)> sent)
-    : socket_(io), self_(std::move(self)), peer_(std::move(peer)), sent_(std::move(sent)) {}
+outgoing::outgoing(asio::io_context& io, const identity& self, address peer, std::function<void(std::uint64_t)> sent)
+    : socket_(io), self_(self), peer_(std::move(peer)), sent_(std::move(sent)) {}
 
 void outgoing::submit(std::uint32_t inbox, transfer what, completion done) {
   if (dead_) return done(failure{errc::peer_lost, "the connection to the peer is closed"});
   const auto id = next_id_++;
   const auto kind = std::size_t(what.kind);
-  const transfer_head head{.inbox = inbox, .id = id, .message_bytes = std::uint32_t(what.message.size()),
-                           .num_slices = std::uint32_t(what.slices.size()), .checksum = what.checksum,
+  const transfer_head head{.inbox = inbox,
+                           .id = id,
+                           .message_bytes = std::uint32_t(what.message.size()),
+                           .num_slices = std::uint32_t(what.slices.size()),
+                           .checksum = what.checksum,
                            .hash = what.checksum ? checksum_of(what.slices) : 0};
   auto bytes = encode(head, what.slices);
-  const auto deadline = std::chrono::steady_clock::now() + what.timeout;
-  open_.emplace(id, pending{inbox, std::move(what), std::move(done), deadline, std::move(bytes)});
-  queues_[kind].push_back(id);
+  const auto deadline = steady_clock::now() + what.timeout;
+  open_.emplace(id, pending{std::move(what), std::move(done), deadline, std::move(bytes)});
+  queues_.at(kind).push_back(id);
   if (!std::exchange(dialled_, true)) return connect();
   write_next();
 }
 
 void outgoing::connect() {
+  due_ = steady_clock::now() + self_.handshake_timeout;
   error_code bad;
   const auto host = asio::ip::make_address(peer_.host, bad);
   if (bad) return fail({errc::invalid_argument, "peer address " + peer_.host + " is not an IP address"});
   socket_.async_connect({host, peer_.port}, [self = shared_from_this()](error_code e) {
-    if (e) return self->fail({errc::peer_lost, "cannot connect to " + self->peer_.host + ":" + std::to_string(self->peer_.port) + ": " + e.message()});
+    if (e) return self->fail({errc::peer_lost, "cannot connect to " + self->peer_name() + ": " + e.message()});
     self->socket_.set_option(asio::ip::tcp::no_delay(true), e);
-    asio::async_read(self->socket_, asio::buffer(self->challenge_), [self](error_code e2, std::size_t) {
-      if (e2) return self->fail({errc::peer_lost, "the peer closed before the handshake"});
+    asio::async_read(self->socket_, asio::buffer(self->about_.by_listener), [self](error_code e2, std::size_t) {
+      if (e2) return self->fail({errc::peer_lost, self->peer_name() + " closed before the handshake"});
       self->say_hello();
     });
   });
 }
 
 void outgoing::say_hello() {
-  hello_ = encode(hello{.endpoint = self_.endpoint, .numerics = self_.numerics, .answer = prove(self_.token, challenge_, self_.endpoint)});
+  about_.dialler = self_.endpoint;
+  about_.listener = peer_.endpoint;
+  about_.numerics = self_.numerics;
+  about_.by_dialler = random_challenge();
+  hello_ = encode(hello{.dialler = about_.dialler,
+                        .listener = about_.listener,
+                        .numerics = about_.numerics,
+                        .asked = about_.by_dialler,
+                        .answer = prove(self_.token, side::dialler, about_)});
   asio::async_write(socket_, asio::buffer(hello_), [self = shared_from_this()](error_code e, std::size_t) {
-    if (e) return self->fail({errc::peer_lost, "the peer closed during the handshake"});
-    self->connected_ = true;
-    self->read_ack();
-    self->write_next();
+    if (e) return self->fail({errc::peer_lost, self->peer_name() + " closed during the handshake"});
+    asio::async_read(self->socket_, asio::buffer(self->welcome_), [self](error_code e2, std::size_t) {
+      if (e2) return self->fail({errc::peer_lost, self->peer_name() + " closed during the handshake"});
+      self->take_welcome();
+    });
   });
+}
+
+void outgoing::take_welcome() {
+  const auto w = decode_welcome(welcome_);
+  if (!w) return fail({w.error().code, peer_name() + ": " + w.error().message});
+  switch (w->outcome) {
+  case verdict::token: return fail({errc::invalid_argument, peer_name() + " has another cluster token"});
+  case verdict::numerics:
+    return fail({errc::invalid_argument, peer_name() + " serves another model or numerics profile"});
+  case verdict::endpoint: return fail({errc::peer_lost, "another process listens at " + peer_name() + " now"});
+  case verdict::welcome: break;
+  }
+  if (!same(w->answer, prove(self_.token, side::listener, about_)))
+    return fail({errc::invalid_argument, peer_name() + " did not prove that it has the cluster token"});
+  connected_ = true;
+  read_ack();
+  write_next();
 }
 
 void outgoing::write_next() {
@@ -65,24 +96,36 @@ void outgoing::write_next() {
   if (writing_ == 0) return;
   const auto& p = open_.at(writing_);
   std::vector<asio::const_buffer> buffers{asio::buffer(p.head), asio::buffer(p.what.message)};
-  for (const auto& s : p.what.slices) buffers.emplace_back(s.from.data(), s.from.size());
-  asio::async_write(socket_, buffers, [self = shared_from_this()](error_code e, std::size_t bytes) {
-    if (e) return self->fail({errc::peer_lost, "lost the peer while sending: " + e.message()});
-    self->sent_(bytes);
-    self->writing_ = 0;
+  std::uint64_t payload = 0;
+  for (const auto& s : p.what.slices) {
+    buffers.emplace_back(s.from.data(), s.from.size());
+    payload += s.from.size();
+  }
+  const auto total = asio::buffer_size(buffers);
+  // Asio would write 64 KiB a call unless told how much is left.
+  const auto left = [total](error_code e, std::size_t written) { return e ? 0 : total - written; };
+  asio::async_write(socket_, buffers, left, [self = shared_from_this(), payload](error_code e, std::size_t) {
+    if (e) return self->fail({errc::peer_lost, "lost " + self->peer_name() + " while sending: " + e.message()});
+    self->sent_(payload);
+    const auto id = std::exchange(self->writing_, 0);
+    if (const auto early = std::exchange(self->early_, std::nullopt)) self->finish(id, *early);
     self->write_next();
   });
 }
 
 void outgoing::read_ack() {
   asio::async_read(socket_, asio::buffer(ack_head_), [self = shared_from_this()](error_code e, std::size_t) {
-    if (e) return self->fail({errc::peer_lost, "the peer closed the connection"});
+    if (e) return self->fail({errc::peer_lost, self->peer_name() + " closed the connection"});
     const auto a = decode_ack(self->ack_head_);
     if (!a) return self->fail(a.error());
     self->ack_text_.resize(a->text_bytes);
     asio::async_read(self->socket_, asio::buffer(self->ack_text_), [self, a = *a](error_code e2, std::size_t) {
-      if (e2) return self->fail({errc::peer_lost, "the peer closed the connection"});
-      self->finish(a.id, a.code == 0 ? result<void>() : result<void>(errc(a.code - 1), self->ack_text_));
+      if (e2) return self->fail({errc::peer_lost, self->peer_name() + " closed the connection"});
+      const auto outcome = a.code == 0 ? result<void>() : result<void>(errc(a.code - 1), self->ack_text_);
+      if (a.id == self->writing_ && a.id != 0)
+        self->early_ = outcome;
+      else
+        self->finish(a.id, outcome);
       self->read_ack();
     });
   });
@@ -100,22 +143,25 @@ void outgoing::fail(const failure& why) {
   if (dead_) return;
   dead_ = true;
   error_code ignored;
-  socket_.close(ignored);
+  socket_.close(ignored); // the pending write reads no more of anybody's memory: it runs on this thread
   auto lost = std::exchange(open_, {});
   for (auto& [id, p] : lost) p.done(why);
 }
 
-void outgoing::expire(std::chrono::steady_clock::time_point now) {
+void outgoing::expire(steady_clock::time_point now) {
   for (auto it = open_.begin(); it != open_.end();) {
     if (it->second.deadline > now) {
       ++it;
       continue;
     }
-    if (it->first == writing_) return fail({errc::deadline, "a transfer passed its deadline while it was being written"});
-    const auto done = std::move(it->second.done);
-    it = open_.erase(it);
-    done(failure{errc::deadline, "a transfer passed its deadline"});
+    const auto late = open_.extract(it++);
+    if (late.key() == writing_)
+      fail({errc::peer_lost, "gave up the connection to " + peer_name() + ": a transfer is stuck in it"});
+    late.mapped().done(failure{errc::deadline, "a transfer to " + peer_name() + " passed its deadline"});
+    if (dead_) return;
   }
+  if (dialled_ && !connected_ && now > due_)
+    fail({errc::peer_lost, peer_name() + " did not complete the handshake in time"});
 }
 
 } // namespace quadrant::transport::tcp

@@ -84,6 +84,7 @@ state float_tile(const float* q, const tile_rows& rows, dtype type, std::int32_t
     nan = nan || dot != dot;
     out.m = std::max(out.m, dot);
   }
+  out.m = out.m + 0.0f; // never -0, so that a maximum has no order
   for (std::int32_t j = 0; j < rows.count; ++j) s[j] = exp_f32(s[j] - out.m);
   out.l = nan ? nan_f32 : sum_16_lanes(rows.count, [&](float lane, std::int64_t j) { return lane + s[j]; });
   std::fill(o, o + head_dim, 0.0f);
@@ -106,6 +107,7 @@ state int_tile(const std::int8_t* q, float q_scale, const tile_rows& rows, std::
     nan = nan || s[j] != s[j];
     out.m = std::max(out.m, s[j]);
   }
+  out.m = out.m + 0.0f;
   std::int32_t weight[block_tokens], sum = 0;
   float top = 0;
   for (std::int32_t j = 0; j < rows.count; ++j) {
@@ -248,7 +250,8 @@ void merge(team& t, const merge_args& a) {
       state s{a.m[at], a.l[at]};
       std::copy_n(a.o + at * a.head_dim, a.head_dim, o.data());
       for (std::int32_t part = 1; part < a.num_parts; ++part)
-        if (a.m[at + part] != minus_inf) fold(s, o.data(), {a.m[at + part], a.l[at + part]}, a.o + (at + part) * a.head_dim, a.head_dim);
+        if (a.m[at + part] != minus_inf || a.l[at + part] != 0) // else past the row's position
+          fold(s, o.data(), {a.m[at + part], a.l[at + part]}, a.o + (at + part) * a.head_dim, a.head_dim);
       for (std::int32_t d = 0; d < a.head_dim; ++d) a.y[item * a.head_dim + d] = o[std::size_t(d)] / s.l;
     }
   });

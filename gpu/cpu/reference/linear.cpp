@@ -30,14 +30,15 @@ int weight_at(const packed_weight& w, std::int32_t p, std::int32_t k, std::int32
 /// 16 outputs of one panel for one i8 row.
 void int_panel(const std::int8_t* q, const float* scale, std::int32_t scale_group, const packed_weight& w, std::int32_t p, float (&y)[panel]) {
   std::fill(std::begin(y), std::end(y), 0.0f);
-  const auto run = scale_group == 0 ? w.group : std::min(w.group, scale_group);
-  for (std::int32_t first = 0; first < w.in; first += run) {
+  const auto x_group = scale_group == 0 ? w.in : scale_group;
+  for (std::int32_t first = 0, end = 0; first < w.in; first = end) {
+    end = std::min({w.in, (first / w.group + 1) * w.group, (first / x_group + 1) * x_group});
     std::int32_t acc[panel] = {};
-    for (auto k = first; k < std::min(w.in, first + run); ++k)
+    for (auto k = first; k < end; ++k)
       for (std::int32_t j = 0; j < panel; ++j) acc[j] += int(q[k]) * weight_at(w, p, k, j);
     const float* w_scale = w.scale.as<float>() + std::size_t(first / w.group) * std::size_t(w.out_padded()) + std::size_t(p) * panel;
     for (std::int32_t j = 0; j < panel; ++j)
-      y[j] = std::fma(scale_group == 0 ? float(acc[j]) : float(acc[j]) * scale[first / scale_group], w_scale[j], y[j]);
+      y[j] = std::fma(scale_group == 0 ? float(acc[j]) : float(acc[j]) * scale[first / x_group], w_scale[j], y[j]);
   }
   for (std::int32_t j = 0; scale_group == 0 && j < panel; ++j) y[j] = y[j] * scale[0];
 }

@@ -17,6 +17,9 @@ struct candidate {
 };
 bool better(const candidate& a, const candidate& b) { return a.logit > b.logit || (a.logit == b.logit && a.id < b.id); }
 
+/// Above every value of gumbel(): u is at most 1 - 2^-24.
+constexpr float most_gumbel = 16.7f;
+
 /// -log(-log(u)), u in (0, 1) from the counted generator.
 float gumbel(const sampling& s, std::int32_t position, std::int32_t id) {
   const std::uint32_t counter[4] = {std::uint32_t(position), std::uint32_t(id), s.sample_index, 0};
@@ -54,6 +57,10 @@ void filter(std::vector<candidate>& c, const sampling& s) {
   if (s.min_p > 0) std::erase_if(c, [&](const candidate& x) { return exp_f32(x.logit - top) < s.min_p; });
 }
 
+} // namespace
+
+std::uint64_t digest_of(const float* logits, std::int32_t vocab) { return XXH3_64bits(logits, std::size_t(vocab) * sizeof(float)); }
+
 std::int32_t choose(const float* logits, std::int32_t vocab, const sampling& s, std::int32_t position) {
   if (s.temperature <= 0) {
     std::int32_t best = 0;
@@ -65,18 +72,18 @@ std::int32_t choose(const float* logits, std::int32_t vocab, const sampling& s, 
   for (std::int32_t i = 0; i < vocab; ++i) c[std::size_t(i)] = {logits[i] / s.temperature, i};
   filter(c, s);
   candidate best{-std::numeric_limits<float>::infinity(), -1};
-  for (const auto& x : c)
+  for (const auto& x : c) {
+    if (best.id >= 0 && x.logit + most_gumbel < best.logit) continue; // cannot win, whatever it draws
     if (const candidate drawn{x.logit + gumbel(s, position, x.id), x.id}; best.id < 0 || better(drawn, best)) best = drawn;
+  }
   return best.id;
 }
-
-} // namespace
 
 void sample(team& t, const sample_args& a) {
   t.parallel(a.rows, 1, [&](std::int64_t begin, std::int64_t end) {
     for (auto row = begin; row < end; ++row) {
       const float* logits = a.logits + row * a.vocab;
-      a.digest[row] = XXH3_64bits(logits, std::size_t(a.vocab) * sizeof(float));
+      a.digest[row] = digest_of(logits, a.vocab);
       bool finite = true;
       for (std::int32_t i = 0; i < a.vocab; ++i) finite = finite && std::fabs(logits[i]) <= std::numeric_limits<float>::max();
       a.token[row] = finite ? choose(logits, a.vocab, a.params[row], a.positions[row]) : -1;

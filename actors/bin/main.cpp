@@ -1,0 +1,28 @@
+// actors/bin/main.cpp: the program `quadrant`.
+#include <csignal>
+#include <cstdio>
+#include <string>
+
+#include "actors/bin/commands.hpp"
+#include "config/log.hpp"
+
+int main(int argc, char** argv) {
+  std::signal(SIGPIPE, SIG_IGN); // a closed pipe is an error of one write
+  quadrant::log::start(quadrant::log::level::warn);
+
+  CLI::App program("Serves sparse mixture-of-experts language models from one process or many.", "quadrant");
+  program.set_version_flag("--version", "quadrant " QUADRANT_VERSION);
+  program.require_subcommand(1);
+  const quadrant::bin::command commands[] = {quadrant::bin::add_run(program), quadrant::bin::add_serve(program), quadrant::bin::add_status(program),
+                                             quadrant::bin::add_logits(program), quadrant::bin::add_node(program)};
+  try {
+    program.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    if (e.get_exit_code() == 0) return program.exit(e); // --help, --version
+    std::fprintf(stderr, "quadrant: %s; see quadrant --help\n", e.what());
+    return 2;
+  }
+  for (const auto& c : commands)
+    if (c.flags->parsed()) return c.run();
+  return 2;
+}

@@ -1,0 +1,56 @@
+// actors/chat_text.hpp: what a serving process knows of text: the tokenizer, chat template, stop ids and habits of one
+// model directory, read once.
+//
+//   messages ─▶ template ─▶ spans (who wrote what) ─▶ ids          ids ─▶ decoder ─▶ text
+//
+// A client's text never becomes a control token: the spans that encode_spans takes keep it apart from the template's
+// words. Threads any, after open; a decoder has one owner
+#pragma once
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "config/result.hpp"
+#include "gpu/ops.hpp"
+#include "model/model_config.hpp"
+#include "model/tokenizer.hpp"
+
+namespace quadrant::actors {
+
+class chat_text {
+public:
+  /// The template is chat_template.jinja, or the chat_template of tokenizer_config.json; a model may have none.
+  /// Errors  errc::not_found: no tokenizer.json; errc::corrupt, errc::unavailable, errc::invalid_argument: file and
+  /// what is wrong in it
+  static result<chat_text> open(const std::filesystem::path& directory, const model::model_config& config);
+
+  /// messages: a list of {"role", "content"}, as the template expects them.
+  /// Errors  errc::invalid_argument: the template does not take them, or the model has no template
+  [[nodiscard]] result<std::vector<std::int32_t>>
+  prompt(const nlohmann::ordered_json& messages,
+         std::chrono::system_clock::time_point now = std::chrono::system_clock::now()) const;
+  /// The prompt of a conversation that one user message opens.
+  [[nodiscard]] result<std::vector<std::int32_t>> prompt(std::string_view user_message) const;
+
+  /// The text of one token stream, control tokens left out. This object, or a copy of it, outlives the decoder.
+  [[nodiscard]] model::token_decoder decoder() const;
+  [[nodiscard]] const model::tokenizer& tokens() const;
+
+  /// The ids that end an answer: eos ids of the configuration, and the tokenizer's eos token.
+  [[nodiscard]] const std::vector<std::int32_t>& stop_tokens() const;
+  /// How the model wishes to be sampled where a request does not say: generation_config.json; `do_sample: false` is
+  /// temperature 0. No seed.
+  [[nodiscard]] const gpu::sampling& sampling() const;
+
+private:
+  struct parts;
+  explicit chat_text(std::shared_ptr<const parts> p) : parts_(std::move(p)) {}
+  std::shared_ptr<const parts> parts_;
+};
+
+} // namespace quadrant::actors

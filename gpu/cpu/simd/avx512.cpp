@@ -1,0 +1,21 @@
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <type_traits>
+
+#include "gpu/cpu/reference.hpp"
+#include "gpu/cpu/simd.hpp"
+#include "gpu/cpu/simd/scratch.hpp"
+#include "gpu/cpu/simd/words_avx512.hpp"
+
+#include "gpu/cpu/simd/kernels.inl"
+
+namespace quadrant::gpu::simd {
+
+const ops_table& avx512_ops() {
+  static constexpr ops_table table = table_named("avx512");
+  return table;
+}
+
+} // namespace quadrant::gpu::simd

@@ -1,0 +1,42 @@
+// gpu/cpu/simd/kernels.inl: the ops of one vector back-end, over whatever words the including file chose.
+//
+//   avx2.cpp   = words_avx2.hpp   + kernels.inl, compiled for AVX2
+//   avx512.cpp = words_avx512.hpp + kernels.inl, compiled for AVX-512
+//
+// Everything is in an unnamed namespace and no inline function of a header may be left to the linker: it might take the copy
+// that was compiled here and run it where these instructions do not exist. test/gpu looks for such a symbol.
+
+// clang-format off: each builds on those before it
+#include "gpu/cpu/simd/rows.inl"
+#include "gpu/cpu/simd/linear.inl"
+#include "gpu/cpu/simd/attention.inl"
+#include "gpu/cpu/simd/moe.inl"
+#include "gpu/cpu/simd/sample.inl"
+// clang-format on
+
+namespace quadrant::gpu::simd {
+namespace {
+
+constexpr ops_table table_named(const char* name) {
+  return {.name = name,
+          .embed = embed,
+          .rms_norm = rms_norm,
+          .head_norm_rope = head_norm_rope,
+          .quantise = quantise,
+          .add = add,
+          .silu_mul = silu_mul,
+          .linear = linear,
+          .grouped_linear = grouped_linear,
+          .kv_append = kv_append,
+          .attend = attend,
+          .merge = merge,
+          .route = route,
+          .moe_sort = reference::moe_sort,       // this one
+          .gather_rows = reference::gather_rows, // and this move bytes
+          .round_rows = round_rows,
+          .combine = combine,
+          .sample = sample};
+}
+
+} // namespace
+} // namespace quadrant::gpu::simd

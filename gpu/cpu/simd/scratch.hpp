@@ -1,0 +1,13 @@
+// gpu/cpu/simd/scratch.hpp: memory of one thread that stays between calls, so that no op allocates once it is warm.
+// Threads every thread has its own; a range of team::parallel may read what the op's caller wrote
+#pragma once
+#include <cstddef>
+
+namespace quadrant::gpu::simd {
+
+enum class slot { runs, blocks, row, padded, corrections, tiles, keys, values, states, outputs, count };
+
+/// At least `bytes` bytes, 64-byte aligned. What was there is lost, and so are earlier pointers of this slot.
+std::byte* scratch_bytes(slot use, std::size_t bytes);
+
+} // namespace quadrant::gpu::simd
