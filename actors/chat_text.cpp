@@ -104,8 +104,8 @@ result<chat_text> chat_text::open(const std::filesystem::path& directory, const 
   return chat_text(std::make_shared<const parts>(std::move(p)));
 }
 
-result<std::vector<std::int32_t>> chat_text::prompt(const nlohmann::ordered_json& messages,
-                                                    std::chrono::system_clock::time_point now) const {
+result<std::vector<std::int32_t>> chat_text::chat_prompt(const nlohmann::ordered_json& messages,
+                                                         std::chrono::system_clock::time_point now) const {
   if (!parts_->shape)
     return {errc::invalid_argument,
             "the model has no chat template (chat_template.jinja, or chat_template in tokenizer_config.json, of " +
@@ -118,7 +118,7 @@ result<std::vector<std::int32_t>> chat_text::prompt(const nlohmann::ordered_json
 
 result<std::vector<std::int32_t>> chat_text::prompt(std::string_view user_message) const {
   nlohmann::ordered_json message = {{"role", "user"}, {"content", user_message}};
-  return prompt(nlohmann::ordered_json::array({std::move(message)}));
+  return chat_prompt(nlohmann::ordered_json::array({std::move(message)}));
 }
 
 model::token_decoder chat_text::decoder() const { return model::token_decoder(parts_->tokens); }

@@ -1,10 +1,10 @@
-// actors/chat_text.hpp: what a serving process knows of text: the tokenizer, chat template, stop ids and habits of one
+// actors/chat_text.hpp: what a serving process knows of text: tokenizer, chat template, stop ids and habits of one
 // model directory, read once.
 //
 //   messages ─▶ template ─▶ spans (who wrote what) ─▶ ids          ids ─▶ decoder ─▶ text
 //
-// A client's text never becomes a control token: the spans that encode_spans takes keep it apart from the template's
-// words. Threads any, after open; a decoder has one owner
+// A client's text never becomes a control token: encode_spans keeps it apart from the template's own words.
+// Threads any, after open; a decoder has one owner
 #pragma once
 #include <chrono>
 #include <cstdint>
@@ -32,8 +32,8 @@ public:
   /// messages: a list of {"role", "content"}, as the template expects them.
   /// Errors  errc::invalid_argument: the template does not take them, or the model has no template
   [[nodiscard]] result<std::vector<std::int32_t>>
-  prompt(const nlohmann::ordered_json& messages,
-         std::chrono::system_clock::time_point now = std::chrono::system_clock::now()) const;
+  chat_prompt(const nlohmann::ordered_json& messages,
+              std::chrono::system_clock::time_point now = std::chrono::system_clock::now()) const;
   /// The prompt of a conversation that one user message opens.
   [[nodiscard]] result<std::vector<std::int32_t>> prompt(std::string_view user_message) const;
 

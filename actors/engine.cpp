@@ -58,10 +58,10 @@ public:
     gateway_ = system_.spawn<gateway>(plan_, router_, planner_, supervisor_, [&opened](result<void> how) { opened.set_value(std::move(how)); });
     gateway_link->set_value(gateway_);
 
-    auto port = system_.middleman().publish(supervisor_, options_.control_port, loopback);
+    auto port = system_.middleman().publish(supervisor_, options_.control_port, loopback, /*reuse address*/ true);
     if (!port)
-      return wrong("cannot listen on " + std::string(loopback) + ":" + std::to_string(options_.control_port) + " for the cluster: " +
-                   caf::to_string(port.error()));
+      return wrong("the control port " + std::string(loopback) + ":" + std::to_string(options_.control_port) +
+                   " is taken, perhaps by another cluster; choose another with --control-port");
     control_port_ = *port;
 
     const auto& processes = plan_->layout().processes;
@@ -186,7 +186,7 @@ result<void> run_node(const std::string& host, std::uint16_t port, const std::st
   result<void> outcome;
   while (!stop()) {
     if (reason.wait_for(poll_period) != std::future_status::ready) continue;
-    outcome = reason.get();
+    if (auto why = reason.get(); why.code != errc::cancelled) outcome = std::move(why);
     break;
   }
   caf::anon_send_exit(agent, caf::exit_reason::user_shutdown);

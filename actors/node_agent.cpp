@@ -55,6 +55,7 @@ node_agent::behavior_type node_agent::make_behavior() {
 }
 
 void node_agent::on_exit() {
+  ended_({errc::cancelled, "the cluster has ended"});
   for (const auto& worker : workers_) caf::anon_send_exit(caf::actor_cast<caf::actor>(worker), caf::exit_reason::user_shutdown);
   workers_.clear();
 }

@@ -15,7 +15,7 @@ namespace quadrant::actors {
 
 class node_agent : public observed<node_actor::base> {
 public:
-  /// supervisor: is joined at once. ended: called when the supervisor is gone.
+  /// supervisor: is joined at once. ended: called when the supervisor is gone, and with errc::cancelled when it, or somebody here, ends the agent.
   node_agent(caf::actor_config& config, std::string name, supervisor_actor supervisor, std::function<void(failure)> ended);
   behavior_type make_behavior() override;
   void on_exit() override;

@@ -18,7 +18,7 @@ std::string show_both(const A& a, const B& b) {
 
 } // namespace quadrant::detail
 
-#define QCHECK(condition)                                                                                               \
+#define QCHECK(condition)                                                                                              \
   ((condition) ? void() : ::quadrant::detail::check_failed(#condition, {}, std::source_location::current()))
 #define QUADRANT_CHECK_OP(a, op, b)                                                                                    \
   (((a)op(b)) ? void()                                                                                                 \

@@ -27,8 +27,11 @@ void write(spdlog::level::level_enum level, std::string_view who, std::string_vi
 } // namespace
 
 void start(level fallback) {
-  static const std::map<std::string, level> words = {
-      {"debug", level::debug}, {"info", level::info}, {"warn", level::warn}, {"error", level::error}, {"off", level::off}};
+  static const std::map<std::string, level> words = {{"debug", level::debug},
+                                                     {"info", level::info},
+                                                     {"warn", level::warn},
+                                                     {"error", level::error},
+                                                     {"off", level::off}};
   if (const char* word = std::getenv("QUADRANT_LOG"))
     if (auto found = words.find(word); found != words.end()) fallback = found->second;
   switch (fallback) {

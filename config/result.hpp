@@ -35,7 +35,7 @@ class [[nodiscard]] result {
 public:
   using value_type = T;
   result(T value) : state_(std::in_place_index<0>, std::move(value)) {} // NOLINT(google-explicit-constructor)
-  result(failure e) : state_(std::in_place_index<1>, std::move(e)) {}     // NOLINT(google-explicit-constructor)
+  result(failure e) : state_(std::in_place_index<1>, std::move(e)) {}   // NOLINT(google-explicit-constructor)
   result(errc code, std::string message) : state_(std::in_place_index<1>, failure{code, std::move(message)}) {}
 
   [[nodiscard]] bool ok() const noexcept { return state_.index() == 0; }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <iomanip>
 #include <map>
 #include <set>
 #include <sstream>
@@ -13,22 +14,34 @@ namespace {
 
 constexpr setting settings[] = {
     {"prefill", "pp", "stages", 1, 64, &topology::prefill_pp, "pipeline stages, each with a run of layers"},
-    {"prefill", "tp", "ranks", 1, 64, &topology::prefill_tp, "tensor-parallel ranks of a stage, over heads and columns"},
-    {"prefill", "threads", "threads", 0, 1024, &topology::prefill_threads, "of a worker's device; 0: the cores shared out"},
+    {"prefill", "tp", "ranks", 1, 64, &topology::prefill_tp,
+     "tensor-parallel ranks of a stage, over heads and columns"},
+    {"prefill", "threads", "threads", 0, 1024, &topology::prefill_threads,
+     "of a worker's device; 0: the cores shared out"},
     {"prefill", "micro_batches", "steps", 1, 64, &topology::prefill_micro_batches, "in flight in the pipeline"},
-    {"prefill", "micro_batch_tokens", "tokens", 1, 16384, &topology::prefill_micro_batch_tokens, "budget of one micro-batch"},
-    {"prefill", "chunk_tokens", "tokens", 1, 16384, &topology::prefill_chunk_tokens, "largest slice of one prompt in it"},
-    {"prefill", "kv_blocks", "blocks", 1, 1 << 24, &topology::prefill_kv_blocks, "KV memory of a worker; a block is 64 tokens"},
+    {"prefill", "micro_batch_tokens", "tokens", 1, 16384, &topology::prefill_micro_batch_tokens,
+     "budget of one micro-batch"},
+    {"prefill", "chunk_tokens", "tokens", 1, 16384, &topology::prefill_chunk_tokens,
+     "largest slice of one prompt in it"},
+    {"prefill", "kv_blocks", "blocks", 1, 1 << 24, &topology::prefill_kv_blocks,
+     "KV memory of a worker; a block is 64 tokens"},
     {"decode", "tp", "ranks", 1, 64, &topology::decode_tp, "tensor-parallel ranks, over heads and columns"},
-    {"decode", "threads", "threads", 0, 1024, &topology::decode_threads, "of a worker's device; 0: the cores shared out"},
-    {"decode", "micro_batches", "parts", 1, 16, &topology::decode_micro_batches, "of the batch that play ping-pong with the experts"},
+    {"decode", "threads", "threads", 0, 1024, &topology::decode_threads,
+     "of a worker's device; 0: the cores shared out"},
+    {"decode", "micro_batches", "parts", 1, 16, &topology::decode_micro_batches,
+     "of the batch that play ping-pong with the experts"},
     {"decode", "launch_ahead", "steps", 1, 8, &topology::decode_launch_ahead, "enqueued at a time"},
     {"decode", "max_sequences", "sequences", 1, 4096, &topology::decode_max_sequences, "in the continuous batch"},
-    {"decode", "kv_blocks", "blocks", 1, 1 << 24, &topology::decode_kv_blocks, "KV memory of a worker; a block is 64 tokens"},
-    {"experts", "prefill_ep", "groups", 0, 256, &topology::experts_prefill_ep, "expert groups for prefill; 0: on the attention workers"},
-    {"experts", "decode_ep", "groups", 0, 256, &topology::experts_decode_ep, "expert groups for decode; 0: on the attention workers"},
-    {"experts", "threads", "threads", 0, 1024, &topology::experts_threads, "of a group's device; 0: the cores shared out"},
-    {"cluster", "max_queued_requests", "requests", 1, 1 << 20, &topology::max_queued_requests, "waiting before new ones are refused"},
+    {"decode", "kv_blocks", "blocks", 1, 1 << 24, &topology::decode_kv_blocks,
+     "KV memory of a worker; a block is 64 tokens"},
+    {"experts", "prefill_ep", "groups", 0, 256, &topology::experts_prefill_ep,
+     "expert groups for prefill; 0: on the attention workers"},
+    {"experts", "decode_ep", "groups", 0, 256, &topology::experts_decode_ep,
+     "expert groups for decode; 0: on the attention workers"},
+    {"experts", "threads", "threads", 0, 1024, &topology::experts_threads,
+     "of a group's device; 0: the cores shared out"},
+    {"cluster", "max_queued_requests", "requests", 1, 1 << 20, &topology::max_queued_requests,
+     "waiting before new ones are refused"},
     {"cluster", "heartbeat_ms", "ms", 50, 60000, &topology::heartbeat_ms, "between signs of life of a process"},
 };
 
@@ -41,7 +54,8 @@ failure wrong(std::string_view source, const toml::source_region& at, std::strin
 result<void> read_number(const toml::node& node, const setting& s, std::string_view source, topology& t) {
   const auto value = node.value_exact<std::int64_t>();
   std::ostringstream allowed;
-  allowed << s.section << '.' << s.key << " must be a whole number of " << s.unit << " from " << s.low << " to " << s.high;
+  allowed << s.section << '.' << s.key << " must be a whole number of " << s.unit << " from " << s.low << " to "
+          << s.high;
   if (!value) return wrong(source, node.source(), allowed.str());
   if (*value < s.low || *value > s.high)
     return wrong(source, node.source(), allowed.str() + ", not " + std::to_string(*value));
@@ -49,55 +63,130 @@ result<void> read_number(const toml::node& node, const setting& s, std::string_v
   return {};
 }
 
-result<void> read_section(std::string_view name, const toml::table& table, std::string_view source, topology& t) {
-  for (const auto& [key, node] : table) {
-    const auto* found = std::ranges::find_if(settings, [&](const setting& s) { return s.section == name && s.key == key.str(); });
+std::string known_keys(std::string_view section) {
+  std::string list;
+  for (const auto& s : settings)
+    if (s.section == section) list.append(list.empty() ? "" : ", ").append(s.key);
+  return list;
+}
+
+result<void> read_section(std::string_view name, const toml::node& node, std::string_view source, topology& t) {
+  const auto* table = node.as_table();
+  if (table == nullptr)
+    return wrong(source, node.source(), std::string(name) + " must be a section: write [" + std::string(name) + "]");
+  for (const auto& [key, value] : *table) {
+    const auto* found =
+        std::ranges::find_if(settings, [&](const setting& s) { return s.section == name && s.key == key.str(); });
     if (found == std::end(settings))
-      return wrong(source, node.source(), "unknown setting " + std::string(name) + "." + std::string(key.str()));
-    QUADRANT_TRY_VOID(read_number(node, *found, source, t));
+      return wrong(source, key.source(),
+                   "unknown setting " + std::string(name) + "." + std::string(key.str()) +
+                       "; known: " + known_keys(name));
+    QUADRANT_TRY_VOID(read_number(value, *found, source, t));
   }
   return {};
 }
 
-result<process_spec> read_process(const toml::node& node, std::string_view source) {
+result<void> read_precision(const toml::node& node, std::string_view source, topology& t) {
+  const auto value = node.value_exact<std::string>();
+  if (!value || (*value != "f32" && *value != "bf16" && *value != "w8a8" && *value != "w4a8"))
+    return wrong(source, node.source(),
+                 "precision must be \"f32\", \"bf16\", \"w8a8\" or \"w4a8\"" + (value ? ", not " + *value : ""));
+  t.precision = *value;
+  return {};
+}
+
+constexpr auto process_form = "write [[process]] with a name = \"text\" and runs = [\"worker\", …]";
+
+/// A process and the line where it begins.
+struct placed_process {
+  process_spec spec;
+  toml::source_region at;
+};
+
+result<placed_process> read_process(const toml::node& node, std::string_view source) {
   const auto* table = node.as_table();
-  if (table == nullptr) return wrong(source, node.source(), "process must be a list of tables: write [[process]]");
-  process_spec process;
+  if (table == nullptr) return wrong(source, node.source(), std::string("a process must be a table: ") + process_form);
+  placed_process process{.spec = {}, .at = node.source()};
   for (const auto& [key, value] : *table) {
     if (key == "name" && value.is_string()) {
-      process.name = value.value_or(std::string{});
+      process.spec.name = value.value_or(std::string{});
     } else if (key == "runs" && value.is_array()) {
       for (const auto& worker : *value.as_array()) {
-        if (!worker.is_string()) return wrong(source, worker.source(), "process.runs must be a list of worker names");
-        process.runs.push_back(worker.value_or(std::string{}));
+        if (!worker.is_string())
+          return wrong(source, worker.source(), std::string("runs must be a list of worker names: ") + process_form);
+        process.spec.runs.push_back(worker.value_or(std::string{}));
       }
     } else {
-      return wrong(source, value.source(), "a process has a name (text) and runs (list of workers), not " + std::string(key.str()));
+      return wrong(source, value.source(), "process." + std::string(key.str()) + " is not understood: " + process_form);
     }
   }
-  if (process.name.empty()) return wrong(source, node.source(), "a process needs a name");
+  if (process.spec.name.empty())
+    return wrong(source, node.source(), std::string("a process needs a name: ") + process_form);
   return process;
 }
 
+result<std::vector<placed_process>> read_processes(const toml::node& node, std::string_view source) {
+  const auto* list = node.as_array();
+  if (list == nullptr) return wrong(source, node.source(), std::string("process must be a list: ") + process_form);
+  std::vector<placed_process> processes;
+  for (const auto& entry : *list) {
+    QUADRANT_TRY(auto process, read_process(entry, source));
+    processes.push_back(std::move(process));
+  }
+  return processes;
+}
+
+/// As many names as fit a line.
+std::string first_of(const std::vector<std::string>& names) {
+  std::string list;
+  for (const auto& name : names) {
+    if (list.size() > 200) return list + ", …";
+    list.append(list.empty() ? "" : ", ").append(name);
+  }
+  return list;
+}
+
 /// Every worker must run in exactly one process, and every name must be a worker.
-result<void> check_placement(const topology& t, std::string_view source) {
-  if (t.processes.empty()) return {};
-  const auto names = t.worker_names();
+result<void> check_placement(const std::vector<std::string>& workers, const std::vector<placed_process>& processes,
+                             std::string_view source) {
+  if (processes.empty()) return {};
+  const std::set<std::string> names(workers.begin(), workers.end());
   std::map<std::string, std::string> home;
-  std::set<std::string> processes;
-  const auto say = [&](const std::string& what) { return failure{errc::invalid_argument, std::string(source) + ": " + what}; };
-  for (const auto& process : t.processes) {
-    if (!processes.insert(process.name).second) return say("two processes are named " + process.name);
+  std::set<std::string> seen;
+  for (const auto& [process, at] : processes) {
+    if (!seen.insert(process.name).second) return wrong(source, at, "a second process is named " + process.name);
     for (const auto& worker : process.runs) {
-      if (std::ranges::find(names, worker) == names.end())
-        return say("process " + process.name + " runs " + worker + ", which this topology does not have");
-      if (!home.emplace(worker, process.name).second)
-        return say(worker + " runs in both " + home[worker] + " and " + process.name);
+      if (!names.contains(worker))
+        return wrong(source, at,
+                     "process " + process.name + " runs " + worker + ", which this topology does not have; it has " +
+                         first_of(workers));
+      if (const auto [other, first] = home.emplace(worker, process.name); !first)
+        return wrong(source, at,
+                     worker + " runs in " + process.name + " and in " + other->second +
+                         ": a worker runs in one process");
     }
   }
-  for (const auto& worker : names)
-    if (!home.contains(worker)) return say("no process runs " + worker);
+  for (const auto& worker : workers)
+    if (!home.contains(worker))
+      return wrong(source, processes.back().at, "no process runs " + worker + ": add it to the runs of one");
   return {};
+}
+
+/// A basic TOML string: any text survives.
+std::string toml_text(std::string_view text) {
+  std::ostringstream out;
+  out << '"';
+  for (const char c : text) {
+    const auto code = static_cast<unsigned char>(c);
+    if (c == '"' || c == '\\')
+      out << '\\' << c;
+    else if (code < 0x20 || code == 0x7F)
+      out << "\\u" << std::hex << std::setw(4) << std::setfill('0') << unsigned(code);
+    else
+      out << c;
+  }
+  out << '"';
+  return out.str();
 }
 
 } // namespace
@@ -120,25 +209,25 @@ result<topology> parse_topology(std::string_view text, std::string_view source) 
   toml::table root;
   try {
     root = toml::parse(text, source);
-  } catch (const toml::parse_error& e) { return wrong(source, e.source(), std::string(e.description())); }
+  } catch (const toml::parse_error& e) {
+    return wrong(source, e.source(), std::string(e.description()));
+  }
+  std::vector<placed_process> processes;
   for (const auto& [key, node] : root) {
-    if (key == "precision" && node.is_string()) {
-      t.precision = node.value_or(std::string{});
-      if (t.precision != "f32" && t.precision != "bf16" && t.precision != "w8a8" && t.precision != "w4a8")
-        return wrong(source, node.source(), "precision must be f32, bf16, w8a8 or w4a8, not " + t.precision);
-    } else if (key == "process" && node.is_array()) {
-      for (const auto& entry : *node.as_array()) {
-        QUADRANT_TRY(auto process, read_process(entry, source));
-        t.processes.push_back(std::move(process));
-      }
-    } else if (node.is_table() && std::ranges::any_of(settings, [&](const setting& s) { return s.section == key.str(); })) {
-      QUADRANT_TRY_VOID(read_section(key.str(), *node.as_table(), source, t));
+    if (key == "precision") {
+      QUADRANT_TRY_VOID(read_precision(node, source, t));
+    } else if (key == "process") {
+      QUADRANT_TRY(processes, read_processes(node, source));
+    } else if (!known_keys(key.str()).empty()) {
+      QUADRANT_TRY_VOID(read_section(key.str(), node, source, t));
     } else {
-      return wrong(source, node.source(),
-                   "unknown setting " + std::string(key.str()) + "; known: precision, [prefill], [decode], [experts], [cluster], [[process]]");
+      return wrong(source, key.source(),
+                   "unknown setting " + std::string(key.str()) +
+                       "; known: precision, [prefill], [decode], [experts], [cluster], [[process]]");
     }
   }
-  QUADRANT_TRY_VOID(check_placement(t, source));
+  QUADRANT_TRY_VOID(check_placement(t.worker_names(), processes, source));
+  for (auto& process : processes) t.processes.push_back(std::move(process.spec));
   return t;
 }
 
@@ -151,8 +240,8 @@ std::string to_toml(const topology& t) {
     out << s.key << " = " << t.*s.member << '\n';
   }
   for (const auto& process : t.processes) {
-    out << "[[process]]\nname = " << toml::value<std::string>(process.name) << "\nruns = [";
-    for (const auto& worker : process.runs) out << toml::value<std::string>(worker) << ", ";
+    out << "[[process]]\nname = " << toml_text(process.name) << "\nruns = [";
+    for (const auto& worker : process.runs) out << toml_text(worker) << ", ";
     out << "]\n";
   }
   return out.str();
@@ -160,7 +249,9 @@ std::string to_toml(const topology& t) {
 
 result<topology> read_topology(const std::filesystem::path& file) {
   std::ifstream in(file, std::ios::binary);
-  if (!in) return {errc::not_found, "cannot read topology file " + file.string()};
+  std::error_code ignored;
+  if (!in || std::filesystem::is_directory(file, ignored))
+    return {errc::not_found, "cannot read topology file " + file.string()};
   std::ostringstream text;
   text << in.rdbuf();
   return parse_topology(text.str(), file.string());

@@ -15,8 +15,9 @@ bool has(isa wanted) {
   case isa::scalar: return true;
   case isa::avx2: return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   case isa::avx512:
-    return has(isa::avx2) && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni");
+    return has(isa::avx2) && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vnni");
   }
   return false;
 }

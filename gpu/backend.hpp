@@ -11,7 +11,8 @@ namespace quadrant::gpu {
 enum class isa { scalar, avx2, avx512 };
 
 /// The best back-end this processor can run, or the one that QUADRANT_ISA=scalar|avx2|avx512 names.
-/// Errors  errc::invalid_argument: no such word; errc::unavailable: this processor lacks it. The message says which it has.
+/// Errors  errc::invalid_argument: no such word; errc::unavailable: this processor lacks it. The message says which it
+/// has.
 result<const ops_table*> choose_ops();
 /// errc::unavailable where the processor lacks it.
 result<const ops_table*> ops_for(isa wanted);

@@ -26,7 +26,7 @@ void stream::enqueue(item next) {
   if (!scheduled_) advance(hold);
 }
 
-/// Called with the lock, when nothing of this stream is scheduled. Lets go of it for a moment, and may return without it.
+/// Called with the lock, when nothing of this stream is scheduled. May let go of it, and return without it.
 void stream::advance(std::unique_lock<std::mutex>& hold) {
   scheduled_ = true;
   while (!items_.empty() && items_.front().waits_for) {
@@ -59,7 +59,8 @@ void stream::pass_wait() {
 }
 
 device::device(std::string name, team_options options)
-    : name_(std::move(name)), options_(options), state_(std::make_shared<device_state>()), driver_([this] { drive(); }) {}
+    : name_(std::move(name)), options_(options), state_(std::make_shared<device_state>()),
+      driver_([this] { drive(); }) {}
 
 device::~device() {
   {

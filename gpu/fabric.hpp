@@ -1,6 +1,7 @@
-// gpu/fabric.hpp: what a step program says to other ranks, as ops of a stream. gpu/ declares it, actors/ binds transport to it.
-// Every op returns at once; a receiving op parks its stream until the bytes are in place. Ops of one stream are numbered by the program,
-// the same on every rank, so a peer's bytes find their place without a rendezvous.
+// gpu/fabric.hpp: what a step program says to other ranks, as ops of a stream. gpu/ declares it, actors/ binds
+// transport to it.
+// Every op returns at once; a receiving op parks its stream until the bytes are in place. Ops of one stream are
+// numbered by the program, the same on every rank, so a peer's bytes find their place without a rendezvous.
 // Threads one owner per stream
 #pragma once
 #include <cstdint>

@@ -52,7 +52,8 @@ double exp_f64(double x) noexcept {
   const double n = std::nearbyint(x * 1.44269504088896338700);
   const double r = std::fma(n, -ln2_low, std::fma(n, -ln2_high, x));
   double p = 1.0 / 6227020800.0; // 1/13!
-  for (const double f : {479001600.0, 39916800.0, 3628800.0, 362880.0, 40320.0, 5040.0, 720.0, 120.0, 24.0, 6.0, 2.0, 1.0, 1.0})
+  for (const double f :
+       {479001600.0, 39916800.0, 3628800.0, 362880.0, 40320.0, 5040.0, 720.0, 120.0, 24.0, 6.0, 2.0, 1.0, 1.0})
     p = std::fma(p, r, 1.0 / f);
   return p * std::bit_cast<double>(std::uint64_t(std::int64_t(n) + 1023) << 52);
 }

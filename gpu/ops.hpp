@@ -26,11 +26,11 @@ struct act_view {
 
 /// How one sequence's rows of this micro-batch lie. Lives in the micro-batch's parameter block on the device.
 struct sequence_rows {
-  std::int32_t first_row = 0;            ///< its rows are consecutive in T
-  std::int32_t num_rows = 0;             ///< q >= 1
-  std::int32_t first_position = 0;       ///< of first_row; the KV of all earlier positions is in the blocks
-  std::int32_t own_row = 0;              ///< its first row in the own-block rows, see kv_append
-  const std::int32_t* blocks = nullptr;  ///< block ids of positions 0, 64, ...; enough for its last position
+  std::int32_t first_row = 0;           ///< its rows are consecutive in T
+  std::int32_t num_rows = 0;            ///< q >= 1
+  std::int32_t first_position = 0;      ///< of first_row; the KV of all earlier positions is in the blocks
+  std::int32_t own_row = 0;             ///< its first row in the own-block rows, see kv_append
+  const std::int32_t* blocks = nullptr; ///< block ids of positions 0, 64, ...; enough for its last position
 };
 
 struct sampling {
@@ -55,8 +55,9 @@ struct embed_args {
 };
 
 /// y[t,h] = x[t,h] * (1 / sqrt(mean_h(x^2) + eps)) * w[h], the mean by the 16 lanes of rule 3, then the act form.
-/// The inverse root r is one IEEE division and square root; y = (x * r) * w. `f` (if set) gets y in f32 (bf16 profile: rounded)
-/// for the gate; `out` the act form (may be f alone). i8: one scale a row, amax/127, round to nearest even (rules 4, 5).
+/// The inverse root r is one IEEE division and square root; y = (x * r) * w. `f` (if set) gets y in f32 (bf16 profile:
+/// rounded) for the gate; `out` the act form (may be f alone). i8: one scale a row, amax/127, round to nearest even
+/// (rules 4, 5).
 struct rms_norm_args {
   const float* x;
   const float* weight;
@@ -67,17 +68,17 @@ struct rms_norm_args {
   act_view out;    ///< q and scale, or neither
 };
 
-/// Per head h of [T, heads, D]: RMSNorm over D with weight w[D] (null: none), then rotate-half RoPE at the row's position:
-/// o[i] = fma(a[i], cos, -(b[i] * sin)), o[i+D/2] = fma(b[i], cos, a[i] * sin), a/b the halves, i < D/2.
-/// Then f (f32; bf16 profile: rounded) or q with one scale per (token, head), already times `scale_factor` (softmax 1/sqrt(D) for
-/// queries); in the f form the factor is multiplied into f before rounding.
+/// Per head h of [T, heads, D]: RMSNorm over D with weight w[D] (null: none), then rotate-half RoPE at the row's
+/// position: o[i] = fma(a[i], cos, -(b[i] * sin)), o[i+D/2] = fma(b[i], cos, a[i] * sin), a/b the halves, i < D/2.
+/// Then f (f32; bf16 profile: rounded) or q with one scale per (token, head), already times `scale_factor` (softmax
+/// 1/sqrt(D) for queries); in the f form the factor is multiplied into f before rounding.
 struct head_norm_rope_args {
   const float* x; ///< row t, head h at x + t*stride + h*D
   std::int64_t stride;
   const float* weight; ///< or null
   float eps;
-  const float *cos, *sin;         ///< [max_positions, D/2]
-  const std::int32_t* positions;  ///< [T]
+  const float *cos, *sin;        ///< [max_positions, D/2]
+  const std::int32_t* positions; ///< [T]
   std::int32_t tokens, heads, head_dim;
   bool round_bf16;
   float scale_factor;
@@ -110,8 +111,8 @@ struct silu_mul_args {
 // ---- linear -------------------------------------------------------------------------------------------------------
 
 /// y[r, n - first_out] = sum_k x[row(r), k] * w[n, k] + bias[n], n in [first_out, first_out + num_out).
-/// f32 activations: one sequential fma chain over k from 0 (rule 3). i8 activations (rule 6): exact i32 per run of k over
-/// which no scale changes, runs ascending;
+/// f32 activations: one sequential fma chain over k from 0 (rule 3). i8 activations (rule 6): exact i32 per run of k
+/// over which no scale changes, of weight or activation, runs ascending;
 ///   one scale a row:   y = fma(float(acc), w_scale, y) over runs, then y * x_scale
 ///   grouped scales:    y = fma(float(acc) * x_scale[run], w_scale, y) over runs
 /// and last + bias. first_out is a multiple of 16.
@@ -124,8 +125,8 @@ struct linear_args {
   std::int64_t y_stride; ///< floats between rows of y
 };
 
-/// The same for rows sorted by expert: rows [offsets[e], offsets[e+1]) meet weight[e]. Row r reads x[x_row[r]] (null: r),
-/// and writes y row r. Empty experts cost nothing.
+/// The same for rows sorted by expert: rows [offsets[e], offsets[e+1]) meet weight[e]. Row r reads x[x_row[r]] (null:
+/// r), and writes y row r. Empty experts cost nothing.
 struct grouped_linear_args {
   act_view x;
   const std::int32_t* x_row;   ///< or null
@@ -137,18 +138,19 @@ struct grouped_linear_args {
 
 // ---- attention ----------------------------------------------------------------------------------------------------
 
-/// The own-block rows: for each sequence the rows of positions floor64(first_position) .. last, in the open form of rule 7
-/// (f32/bf16 planes: the plane's type). k, v [rows, Hkv, D]; scales [rows, Hkv] (i8 only).
+/// The own-block rows: for each sequence the rows of positions floor64(first_position) .. last, in the open form of
+/// rule 7 (f32/bf16 planes: the plane's type). k, v [rows, Hkv, D]; scales [rows, Hkv] (i8 only).
 struct own_rows_view {
   void *k, *v;
   float *k_scale, *v_scale;
 };
 
-/// Stores new K, V rows: quantises them (i8: one scale per (token, KV head)), copies the rows of the current block that earlier steps
-/// wrote from the pool to `own`, writes the new ones to `own` and to the pool, and seals every block that is now full:
-/// s = max_j s_j, q'_j = round(q_j * (s_j / s)), all 64 scales := s (rule 7). f32/bf16 planes are never sealed.
+/// Stores new K, V rows: quantises them (i8: one scale per (token, KV head)), copies the rows of the current block that
+/// earlier steps wrote from the pool to `own`, writes the new ones to `own` and to the pool, and seals every block that
+/// is now full: s = max_j s_j, q'_j = round(q_j * (s_j / s)), all 64 scales := s (rule 7). f32/bf16 planes are never
+/// sealed.
 struct kv_append_args {
-  const float *k, *v; ///< row t, head h at k + t*stride + h*D; k after RoPE. In the bf16 profile values are rounded here
+  const float *k, *v; ///< row t, head h at k + t*stride + h*D; k after RoPE. bf16 planes: values are rounded here
   std::int64_t k_stride, v_stride;
   const sequence_rows* sequences;
   std::int32_t num_sequences;
@@ -158,16 +160,19 @@ struct kv_append_args {
   own_rows_view own;
 };
 
-/// Attention of every row over its sequence (rules 7, 8): query at position p sees the sealed blocks before its own, and its own block
-/// open, up to p. Query heads share KV heads in runs of Hq/Hkv. Per tile of 64 positions, with m its row maximum:
-///   i8:   s_j = float(i32 q.k_j) * (q_scale * k_scale_j);  p_j = exp(s_j - m);  P_j = u8(rint(p_j * 255));  l = float(sum P_j)
+/// Attention of every row over its sequence (rules 7, 8): query at position p sees the sealed blocks before its own,
+/// and its own block open, up to p. Query heads share KV heads in runs of Hq/Hkv. Per tile of 64 positions, with m its
+/// row maximum (never -0):
+///   i8:   s_j = float(i32 q.k_j) * (q_scale * k_scale_j);  p_j = exp(s_j - m)
+///         P_j = u8(rint(p_j * 255));  l = float(sum P_j)
 ///         sealed: o_d = float(sum_j P_j v_jd) * v_scale
-///         open:   a_j = p_j * v_scale_j, A = max a_j, W_j = u8(rint(a_j / A * 255)) (0 if A = 0), o_d = float(sum_j W_j v_jd) * A
+///         open:   a_j = p_j * v_scale_j, A = max a_j, W_j = u8(rint(a_j / A * 255)) (0 if A = 0)
+///                 o_d = float(sum_j W_j v_jd) * A
 ///   f32:  s_j = fma chain over d;  p_j = exp(s_j - m);  l = 16-lane sum;  o_d = fma chain over j
 /// Tiles fold left within a segment of 1,024 positions, segments fold left:
 ///   m' = max(m, mt); a = exp(m - m'); b = exp(mt - m'); l = fma(lt, b, l*a); o = fma(ot, b, o*a)
-/// A NaN among the s_j makes l NaN. Output: part 0 holds segment 0 up to last_segment folded if first_segment is 0; otherwise
-/// each segment of the range is a part of its own. A part past a row's position has m = -inf, l = 0, o = 0.
+/// A NaN among the s_j makes l NaN. Output: part 0 holds segment 0 up to last_segment folded if first_segment is 0;
+/// otherwise each segment of the range is a part of its own. A part past a row's position has m = -inf, l = 0, o = 0.
 struct attend_args {
   act_view q; ///< [T, Hq, D], factor 1/sqrt(D) already in it
   std::int32_t num_q_heads;
@@ -192,8 +197,9 @@ struct merge_args {
 
 // ---- mixture of experts -------------------------------------------------------------------------------------------
 
-/// logits[t, e] = fma chain over h of x[t,h] * w[e,h] (gate weights are f32, rule 10); p = softmax (max, exp, 16-lane sum, division);
-/// the k best by (p descending, e ascending); weight = p, or p / (sequential sum of the k, best first) where `renormalise`.
+/// logits[t, e] = fma chain over h of x[t,h] * w[e,h] (gate weights are f32, rule 10); p = softmax (max, exp, 16-lane
+/// sum, division); the k best by (p descending, e ascending); weight = p, or p / (sequential sum of the k, best first)
+/// where `renormalise`. A row whose logits hold a NaN or +Inf gets k times expert 0 and NaN among its weights.
 struct route_args {
   const float* x; ///< [T,H]
   const packed_weight* gate;
@@ -225,7 +231,8 @@ struct round_rows_args {
   std::uint16_t* y;
 };
 
-/// x[t,:] += sum_j weight[t,j] * row[row_of_pair[t,j],:], the sum one fma chain from 0 in top-k order, then added (rule 10).
+/// x[t,:] += sum_j weight[t,j] * row[row_of_pair[t,j],:], the sum one fma chain from 0 in top-k order, then added
+/// (rule 10).
 struct combine_args {
   const void* rows; ///< [T*k, H] f32 or bf16
   dtype row_type;
@@ -237,9 +244,9 @@ struct combine_args {
 
 // ---- output -------------------------------------------------------------------------------------------------------
 
-/// One token per row of logits [rows, V] (rules 12, 13). Order: temperature, top-k, top-p, min-p, then Gumbel-max with Philox
-/// key seed, counter (position, token id, sample index). token_slots[slot[r]] = token; token[r] = token, or -1 if the row
-/// holds a NaN or Inf. digest[r] = xxh3_64 of the row's V floats.
+/// One token per row of logits [rows, V] (rules 12, 13). Order: temperature, top-k, top-p, min-p, then Gumbel-max with
+/// Philox key seed, counter (position, token id, sample index). token_slots[slot[r]] = token; token[r] = token, or -1
+/// if the row holds a NaN or Inf. digest[r] = xxh3_64 of the row's V floats.
 struct sample_args {
   const float* logits;
   std::int32_t rows, vocab;

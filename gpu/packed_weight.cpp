@@ -12,14 +12,16 @@ namespace {
 
 /// Where weight (n, k) lies in the data of a quantised matrix.
 std::size_t i8_index(const packed_weight& w, std::int32_t n, std::int32_t k) {
-  return std::size_t(n / panel) * w.panel_bytes() + (std::size_t(k / 4) * panel + std::size_t(n % panel)) * 4 + std::size_t(k % 4);
+  return std::size_t(n / panel) * w.panel_bytes() + (std::size_t(k / 4) * panel + std::size_t(n % panel)) * 4 +
+         std::size_t(k % 4);
 }
 struct nibble_place {
   std::size_t byte;
   int shift;
 };
 nibble_place i4_place(const packed_weight& w, std::int32_t n, std::int32_t k) {
-  const auto byte = std::size_t(n / panel) * w.panel_bytes() + (std::size_t(k / 8) * panel + std::size_t(n % panel)) * 4 + std::size_t(k % 4);
+  const auto byte = std::size_t(n / panel) * w.panel_bytes() +
+                    (std::size_t(k / 8) * panel + std::size_t(n % panel)) * 4 + std::size_t(k % 4);
   return {byte, k % 8 < 4 ? 0 : 4};
 }
 std::size_t float_index(const packed_weight& w, std::int32_t n, std::int32_t k) {
@@ -57,15 +59,18 @@ aligned_bytes::aligned_bytes(std::size_t size) : size_(size) {
 
 void aligned_bytes::free_aligned::operator()(std::byte* p) const noexcept { std::free(p); }
 
-packed_weight pack(dtype type, std::span<const float> w, std::int32_t out, std::int32_t in, std::int32_t group, std::span<const float> bias) {
+packed_weight pack(dtype type, std::span<const float> w, std::int32_t out, std::int32_t in, std::int32_t group,
+                   std::span<const float> bias) {
   QCHECK_EQ(w.size(), std::size_t(out) * std::size_t(in));
   const int top = type == dtype::i4 ? 7 : 127;
   auto packed = make(type, out, in, group, type == dtype::i4 ? 8 : 0);
   for (std::int32_t n = 0; n < out; ++n) {
     const float* row = w.data() + std::size_t(n) * std::size_t(in);
     for (std::int32_t k = 0; group == 0 && k < in; ++k) {
-      if (type == dtype::f32) packed.data.as<float>()[float_index(packed, n, k)] = row[k];
-      else packed.data.as<std::uint16_t>()[float_index(packed, n, k)] = to_bf16(row[k]);
+      if (type == dtype::f32)
+        packed.data.as<float>()[float_index(packed, n, k)] = row[k];
+      else
+        packed.data.as<std::uint16_t>()[float_index(packed, n, k)] = to_bf16(row[k]);
     }
     for (std::int32_t g = 0; g < packed.groups(); ++g) {
       const auto first = g * group, end = std::min(in, first + group);
@@ -75,8 +80,10 @@ packed_weight pack(dtype type, std::span<const float> w, std::int32_t out, std::
       packed.scale.as<float>()[std::size_t(g) * std::size_t(packed.out_padded()) + std::size_t(n)] = scale;
       for (auto k = first; k < end; ++k) {
         const auto q = scale == 0 ? 0 : std::clamp(int(std::nearbyintf(row[k] / scale)), -top, top);
-        if (type == dtype::i8) packed.data.as<std::int8_t>()[i8_index(packed, n, k)] = std::int8_t(q);
-        else put_nibble(packed, n, k, std::uint8_t(q + 8));
+        if (type == dtype::i8)
+          packed.data.as<std::int8_t>()[i8_index(packed, n, k)] = std::int8_t(q);
+        else
+          put_nibble(packed, n, k, std::uint8_t(q + 8));
       }
     }
   }
@@ -87,15 +94,17 @@ packed_weight pack(dtype type, std::span<const float> w, std::int32_t out, std::
   return packed;
 }
 
-packed_weight pack_i4(std::span<const std::uint8_t> q, std::span<const float> scale, std::int32_t zero, std::int32_t out, std::int32_t in,
-                      std::int32_t group) {
+packed_weight pack_i4(std::span<const std::uint8_t> q, std::span<const float> scale, std::int32_t zero,
+                      std::int32_t out, std::int32_t in, std::int32_t group) {
   auto packed = make(dtype::i4, out, in, group, zero);
   QCHECK_EQ(q.size(), std::size_t(out) * std::size_t(in));
   QCHECK_EQ(scale.size(), std::size_t(out) * std::size_t(packed.groups()));
   for (std::int32_t n = 0; n < out; ++n) {
-    for (std::int32_t k = 0; k < in; ++k) put_nibble(packed, n, k, q[std::size_t(n) * std::size_t(in) + std::size_t(k)]);
+    for (std::int32_t k = 0; k < in; ++k)
+      put_nibble(packed, n, k, q[std::size_t(n) * std::size_t(in) + std::size_t(k)]);
     for (std::int32_t g = 0; g < packed.groups(); ++g)
-      packed.scale.as<float>()[std::size_t(g) * std::size_t(packed.out_padded()) + std::size_t(n)] = scale[std::size_t(n) * std::size_t(packed.groups()) + std::size_t(g)];
+      packed.scale.as<float>()[std::size_t(g) * std::size_t(packed.out_padded()) + std::size_t(n)] =
+          scale[std::size_t(n) * std::size_t(packed.groups()) + std::size_t(g)];
   }
   return packed;
 }
@@ -109,7 +118,8 @@ void unpack(const packed_weight& w, std::span<float> out) {
       case dtype::f32: value = w.data.as<float>()[float_index(w, n, k)]; break;
       case dtype::bf16: value = from_bf16(w.data.as<std::uint16_t>()[float_index(w, n, k)]); break;
       default: {
-        const float scale = w.scale.as<float>()[std::size_t(k / w.group) * std::size_t(w.out_padded()) + std::size_t(n)];
+        const float scale =
+            w.scale.as<float>()[std::size_t(k / w.group) * std::size_t(w.out_padded()) + std::size_t(n)];
         const auto place = i4_place(w, n, k);
         const int q = w.type == dtype::i8 ? w.data.as<std::int8_t>()[i8_index(w, n, k)]
                                           : int((w.data.as<std::uint8_t>()[place.byte] >> place.shift) & 15) - w.zero;

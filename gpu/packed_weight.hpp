@@ -3,7 +3,8 @@
 // W [out, in] of the checkpoint becomes panels of 16 outputs:
 //   f32, bf16  data[panel][in][16]                      one column vector a step of k
 //   i8         data[panel][in_padded/4][16][4]          four k of one output side by side (vpdpbusd order)
-//   i4         data[panel][in_padded/8][16][4] bytes    byte (p, k8, n, j): low nibble k = 8*k8 + j, high k = 8*k8 + 4 + j
+//   i4         data[panel][in_padded/8][16][4] bytes    byte (p, k8, n, j): low nibble k = 8*k8 + j,
+//                                                       high nibble k = 8*k8 + 4 + j
 //   scale      f32 [groups][out_padded]                 groups = ceil(in / group)
 //   zero       i4 only: the nibble that means 0 (symmetric checkpoints: 8), one for the whole tensor
 // Outputs are padded to 16 with zero weights; in_padded is `in` rounded up to 8, padded weights mean 0.

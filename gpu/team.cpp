@@ -14,7 +14,8 @@ void pin_to(int core) {
   cpu_set_t cores;
   CPU_ZERO(&cores);
   CPU_SET(std::size_t(core), &cores);
-  pthread_setaffinity_np(pthread_self(), sizeof cores, &cores); // refused in some containers: then the scheduler decides
+  // Refused in some containers: then the scheduler decides.
+  pthread_setaffinity_np(pthread_self(), sizeof cores, &cores);
 }
 
 } // namespace

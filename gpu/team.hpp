@@ -17,7 +17,8 @@ class item_range_fn {
 public:
   template <class Fn>
   item_range_fn(const Fn& fn) // NOLINT(google-explicit-constructor)
-      : self_(&fn), call_([](const void* self, std::int64_t b, std::int64_t e) { (*static_cast<const Fn*>(self))(b, e); }) {}
+      : self_(&fn),
+        call_([](const void* self, std::int64_t b, std::int64_t e) { (*static_cast<const Fn*>(self))(b, e); }) {}
   void operator()(std::int64_t begin, std::int64_t end) const { call_(self_, begin, end); }
 
 private:

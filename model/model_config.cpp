@@ -23,6 +23,12 @@ std::optional<std::string> read_text(const std::filesystem::path& path) {
   return text.str();
 }
 
+/// What is nested deeper than any field known here is dropped: a hostile file could nest deeper than the stack.
+json parse_shallow(std::string_view text) {
+  return json::parse(
+      text, [](int depth, json::parse_event_t, json&) { return depth < 16; }, false);
+}
+
 /// Of a field whose value is an object; an empty object where it is absent.
 const json& object_at(const json& parent, const char* key) {
   static const json empty = json::object();
@@ -115,7 +121,7 @@ std::uint64_t model_config::fingerprint() const {
 
 result<model_config> parse_model_config(std::string_view config_json, std::string_view generation_json,
                                         std::string_view name) {
-  const auto object = json::parse(config_json, nullptr, false);
+  const auto object = parse_shallow(config_json);
   if (object.is_discarded() || !object.is_object())
     return {errc::corrupt, std::string(name) + ": is not a JSON object"};
   model_config c;
@@ -156,7 +162,7 @@ result<model_config> parse_model_config(std::string_view config_json, std::strin
   if (rope_problem) return *rope_problem;
   QUADRANT_TRY(c.quantisation, quantisation_of(object, name));
 
-  const auto generation = json::parse(generation_json, nullptr, false);
+  const auto generation = parse_shallow(generation_json);
   if (generation.is_object()) {
     const auto path = std::filesystem::path(name).replace_filename("generation_config.json").string();
     json_fields more(generation, path);

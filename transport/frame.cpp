@@ -1,5 +1,6 @@
 #include "transport/frame.hpp"
 
+#include <algorithm>
 #include <cstring>
 
 #include <openssl/crypto.h>
@@ -131,8 +132,8 @@ result<std::vector<remote_span>> decode_slices(std::span<const std::byte> bytes)
   for (std::size_t at = 0; at + slice_entry_bytes <= bytes.size(); at += slice_entry_bytes) {
     slices.push_back(
         {get<std::uint64_t>(bytes, at), get<std::uint64_t>(bytes, at + 8), get<std::uint64_t>(bytes, at + 16)});
-    if (slices.back().bytes > max_transfer_bytes || (sum += slices.back().bytes) > max_transfer_bytes)
-      return broken("a transfer past the limit");
+    sum += std::min(slices.back().bytes, max_transfer_bytes + 1); // cannot wrap around
+    if (sum > max_transfer_bytes) return broken("a transfer past the limit");
   }
   return slices;
 }

@@ -44,7 +44,7 @@ public:
       e = found->second;
       ++e->running;
     }
-    const auto outcome = run(*e, inbox, message);
+    auto outcome = run(*e, inbox, message);
     const std::lock_guard hold(mutex_);
     if (--e->running == 0 && e->closing) left_.notify_all();
     return outcome;

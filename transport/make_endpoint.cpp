@@ -42,7 +42,8 @@ result<void> check(const transfer& what) {
   std::uint64_t sum = 0;
   for (const auto& s : what.slices) {
     if (s.from.size() != s.to.bytes) return {errc::invalid_argument, "a slice whose ends differ in size"};
-    if (s.to.bytes > max_transfer_bytes || (sum += s.to.bytes) > max_transfer_bytes)
+    sum += s.to.bytes; // real memory: cannot wrap around
+    if (sum > max_transfer_bytes)
       return {errc::invalid_argument,
               "a transfer has at most " + std::to_string(max_transfer_bytes) + " bytes of slices"};
   }
@@ -79,7 +80,7 @@ public:
   }
 
   ~process_endpoint() override {
-    if (!thread_.joinable()) return; // it never listened: nothing is under way
+    if (!thread_.joinable()) return;                        // it never listened: nothing is under way
     QCHECK(std::this_thread::get_id() != thread_.get_id()); // the last owner let go in a handler or completion
     asio::post(io_, [this] {
       closing_ = true; // what is posted or has completed already must start nothing new

@@ -18,5 +18,6 @@ command add_serve(CLI::App& program);
 command add_node(CLI::App& program);
 command add_status(CLI::App& program);
 command add_logits(CLI::App& program);
+command add_topology(CLI::App& program);
 
 } // namespace quadrant::bin

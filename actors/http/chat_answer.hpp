@@ -1,12 +1,9 @@
-// actors/http/chat_answer.hpp: one answer on its way: token ids in, what the client reads out. Knows no socket and no
-// actor.
+// actors/http/chat_answer.hpp: one answer on its way: token ids in, what the client reads out. No socket and no actor.
 //
 //   id ─▶ decoder ─▶ stop strings ─▶ text ─▶ events (a stream) or one body (a whole answer)
 //
-// Holds   a stream's bytes are: opening, text..., closing; nothing before the first token, so that a request that fails
-// at once can
-//         still be answered with its own HTTP status
-// Units   completion_tokens counts every token that was made up to the end of the answer, the one that ended it too
+// A stream has no byte before its first token: a request that fails at once still gets an HTTP status of its own.
+// Units   completion_tokens counts every token made until the answer ended, the one that ended it too
 // Threads one owner
 #pragma once
 #include <cstdint>

@@ -1,5 +1,5 @@
-// actors/http/chat_reply.hpp: the JSON that answers clients, in the forms of OpenAI's API. Text goes in as UTF-8; bytes
-// that are none come out as U+FFFD.
+// actors/http/chat_reply.hpp: the JSON that answers clients, in the forms of OpenAI's API.
+// Text goes in as UTF-8; bytes that are none come out as U+FFFD.
 #pragma once
 #include <cstdint>
 #include <string>

@@ -40,7 +40,7 @@ std::variant<admission, api_error> admit(const chat_service::state& with, std::s
     return api_error{404, "no such model here; the one that is served: " + with.model, "invalid_request_error", "model",
                      "model_not_found"};
 
-  auto prompt = with.text.prompt(request.messages);
+  auto prompt = with.text.chat_prompt(request.messages);
   if (!prompt) {
     auto error = to_api_error(prompt.error());
     if (error.status == 400) error.param = "messages";

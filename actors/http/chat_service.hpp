@@ -1,12 +1,13 @@
-// actors/http/chat_service.hpp: answers POST /v1/chat/completions: from a body to a request of the engine, and its
-// tokens back.
+// actors/http/chat_service.hpp: POST /v1/chat/completions: a body becomes a request, its tokens an answer.
 //
-//   I/O thread        body ──┐                     ┌─▶ submit           token, finished, failed ─▶ events or reply
-//   aside thread             └▶ parse, template, ids ┘                        ▲ posted
-//   actor threads                                          sink ──────────────┘
+//   I/O thread      body ──┐                       ┌─▶ submit        token, finished, failed ─▶ events or reply
+//   aside thread           └▶ parse, template, ids ┘                   ▲ posted
+//   actor threads                                          sink ───────┘
 //
-// A client that hangs up, or reads too slowly, cancels its request at once. The sink may outlive connection and server:
-// it holds the I/O context, and the rest weakly. Log     no line holds a client's text Threads the I/O thread
+// A client that hangs up, or reads too slowly, cancels its request at once.
+// The sink may outlive connection and server: it holds the I/O context, and the rest weakly.
+// Log     no line holds a client's text
+// Threads the I/O thread
 #pragma once
 #include <memory>
 #include <string>

@@ -1,13 +1,13 @@
-// actors/http/connection.hpp: one client: bytes in, requests out; answers in, bytes out. Knows HTTP/1.1 and nothing of
-// models.
+// actors/http/connection.hpp: one client: bytes in, requests out; answers in, bytes out. Knows HTTP/1.1, but no model.
 //
-//             ┌───────────────── keep-alive ◄─────────────────┐
-//    idle ─▶ reading ─▶ answering: whole, or a stream of events ─┴▶ lingering ─▶ closed
+//              ┌───────────────────── keep-alive ◄────────────────────┐
+//     idle ─▶ reading ─▶ answering: whole, or a stream of events ─────┴─▶ lingering ─▶ closed
 //
-// A read is always pending, so a hang-up is noticed in every state. A client that closes only its sending half counts
-// as gone. Lingering: what a client still sends is read and dropped for a moment, or its kernel would throw our last
-// words away. Limits  of each state a time; of requests sent ahead and of bytes a slow reader leaves unread a size;
-// past one, the client is dropped Threads the I/O thread. No timer of its own: the server calls tick().
+// A read is always pending, so a hang-up is noticed in every state.
+// A client that closes only its sending half counts as gone.
+// Lingering: what a client still sends is read and dropped, or its kernel would throw our last words away.
+// Limits  of each state a time; of requests sent ahead, and of bytes a slow reader leaves, a size; then it is dropped
+// Threads the I/O thread. No timer of its own: the server calls tick().
 #pragma once
 #include <array>
 #include <cstddef>
@@ -41,12 +41,11 @@ public:
   /// Outlives its connections.
   class owner {
   public:
+    virtual ~owner() = default;
     virtual void requested(const std::shared_ptr<connection>& from,
                            http_request what) = 0; ///< reply, or begin, now or later
     virtual void responded(int status) = 0;
     virtual void closed(const std::shared_ptr<connection>& which) = 0; ///< once, and last
-  protected:
-    ~owner() = default;
   };
 
   connection(boost::asio::ip::tcp::socket socket, const limits& allowed, owner& to);

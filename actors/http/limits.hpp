@@ -10,9 +10,8 @@ struct limits {
   std::size_t head_bytes = 16 << 10;  ///< of a request: its line and fields
   std::size_t body_bytes = 1 << 20;   ///< of a request
   std::size_t ahead_bytes = 64 << 10; ///< of requests that come while one is answered
-  std::size_t unsent_bytes =
-      256
-      << 10; ///< of answers that a client has not read, beside what the kernel holds; one answer alone may be larger
+  /// Of answers that a client has not read, beside what the kernel holds. One answer alone may be larger.
+  std::size_t unsent_bytes = 256 << 10;
   std::int64_t kernel_send_bytes = 128 << 10; ///< what the kernel is asked to hold for a client
   std::int64_t idle_ms = 75'000;              ///< between requests
   std::int64_t head_ms = 10'000;              ///< from the first byte of a request to the end of its head

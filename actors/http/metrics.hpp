@@ -1,8 +1,8 @@
 // actors/http/metrics.hpp: what a server counts, and GET /metrics in Prometheus' text format 0.0.4.
 //
 // The server's own counters and the cluster's gauges stand in one page; every name begins with quadrant_.
-// Written by hand: the format is three kinds of line, and the counters have one owner, so no library and no lock is
-// needed. Threads one owner
+// Written by hand: the format is three kinds of line, and the counters have one owner: no library and no lock.
+// Threads one owner
 #pragma once
 #include <array>
 #include <cstdint>

@@ -1,6 +1,6 @@
-// actors/http/request_reader.hpp: bytes to HTTP/1 requests, whatever the pieces they come in. The one place that knows
-// Beast. Errors  a status and a line: 400 not HTTP/1.0 or 1.1; 413 the body, 431 the head is over its limit Threads one
-// owner
+// actors/http/request_reader.hpp: bytes to HTTP/1 requests, whatever the pieces. The one place that knows Beast.
+// Errors  a status and a line: 400 not HTTP/1.0 or 1.1; 413 the body, 431 the head is over its limit
+// Threads one owner
 #pragma once
 #include <cstddef>
 #include <memory>

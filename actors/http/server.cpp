@@ -37,7 +37,7 @@ public:
                                                                    .counts = metrics_,
                                                                    .text = std::move(text),
                                                                    .model = options_.model}) {}
-  ~core() { stop(); }
+  ~core() override { stop(); }
 
   result<void> listen();
   void run();
@@ -128,7 +128,7 @@ std::size_t http_server::core::drain(std::chrono::milliseconds patience) {
   wait_until_quiet(std::chrono::milliseconds(options_.allowed.linger_ms));
   asio::post(*io_, [this] { each([](connection& c) { c.close(); }); });
   wait_until_quiet(std::chrono::hours(1));
-  if (ended > 0) log::warn("http", std::to_string(ended) + " answers were ended before their time");
+  if (ended > 0) log::warn("http", "answers ended before their time: " + std::to_string(ended));
   return ended;
 }
 

@@ -2,9 +2,10 @@
 //
 //   stops {"END"}   push "the E" -> "the "   push "ast" -> "East"   push " EN", "D." -> " ", stopped
 //
-// The stop whose last byte comes first rules; of two that end together, the longer. The text before it is the answer,
-// however the text was cut into pieces. Work: one step an arriving byte and stop, whatever they are. Source  Knuth,
-// Morris, Pratt: Fast pattern matching in strings (1977) Threads one owner
+// The stop whose last byte comes first rules; of two that end together, the longer. The answer is the text before it,
+// however the text was cut into pieces. Work: one step an arriving byte and stop, whatever they are.
+// Source  Knuth, Morris, Pratt: Fast pattern matching in strings (1977)
+// Threads one owner
 #pragma once
 #include <cstddef>
 #include <string>

@@ -1,4 +1,5 @@
-// gpu/cpu/reference.hpp: the plain scalar back-end: each op the literal transcription of gpu/ops.hpp. The truth for all others.
+// gpu/cpu/reference.hpp: the plain scalar back-end: each op the literal transcription of gpu/ops.hpp. The truth for all
+// others.
 #pragma once
 #include "gpu/ops.hpp"
 

@@ -1,5 +1,5 @@
 // model/jinja/interpreter.hpp: a tree and its variables to text.
-// Limits  those of chat_template.hpp, and expressions and blocks 1500 levels deep in all: what the stack holds
+// Limits  those of chat_template.hpp, and expressions and blocks 1000 levels deep in all: what the stack holds
 // Errors  errc::invalid_argument: line and cause; what raise_exception says comes through as it is
 // Threads any; one call keeps all it needs to itself
 #pragma once

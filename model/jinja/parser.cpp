@@ -12,8 +12,8 @@ namespace quadrant::model::jinja {
 namespace {
 
 using enum expression_kind;
-constexpr int max_nesting = 150;     ///< of brackets and blocks: what the parser's own stack holds
-constexpr int max_tree_depth = 1000; ///< of operators in a row: what evaluating recurses into
+constexpr int max_nesting = 150;    ///< of brackets and blocks: what the parser's own stack holds
+constexpr int max_tree_depth = 400; ///< of operators in a row: what evaluating recurses into
 
 class parser {
 public:

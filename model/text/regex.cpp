@@ -1,5 +1,6 @@
 #include "model/text/regex.hpp"
 
+#include <algorithm>
 #include <string>
 
 #define PCRE2_CODE_UNIT_WIDTH 8
@@ -36,6 +37,15 @@ std::string with_plain_spaces(std::string_view pattern) {
   return out;
 }
 
+/// The pattern on one line.
+std::string shown(std::string_view pattern) {
+  constexpr std::size_t longest = 200;
+  std::string text(pattern.substr(0, longest));
+  std::ranges::replace_if(
+      text, [](char c) { return c >= '\0' && c < ' '; }, '?');
+  return text + (pattern.size() > longest ? "..." : "");
+}
+
 } // namespace
 
 void regex::free_code::operator()(pcre2_real_code_8* code) const noexcept { pcre2_code_free(code); }
@@ -45,7 +55,7 @@ void regex::scan::free_match_data::operator()(pcre2_real_match_data_8* data) con
 
 result<regex> regex::compile(std::string_view pattern) {
   if (pattern.find("&&[") != std::string_view::npos)
-    return {errc::unavailable, "regex " + std::string(pattern) + ": intersections (&&) are not known"};
+    return {errc::unavailable, "regex " + shown(pattern) + ": intersections (&&) are not known"};
   const auto text = with_plain_spaces(pattern);
   int error = 0;
   PCRE2_SIZE offset = 0;
@@ -55,7 +65,7 @@ result<regex> regex::compile(std::string_view pattern) {
   if (r.code_ == nullptr) {
     PCRE2_UCHAR reason[128] = {};
     pcre2_get_error_message(error, reason, sizeof reason);
-    return {errc::unavailable, "regex " + std::string(pattern) + ": " + reinterpret_cast<const char*>(reason)};
+    return {errc::unavailable, "regex " + shown(pattern) + ": " + reinterpret_cast<const char*>(reason)};
   }
   pcre2_jit_compile(r.code_.get(), PCRE2_JIT_COMPLETE); // without a JIT the interpreter serves, ten times slower
   return r;

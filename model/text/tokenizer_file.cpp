@@ -15,6 +15,17 @@ using nlohmann::json;
 
 constexpr std::int32_t max_id = 1 << 20; // the largest vocabularies have a quarter of that
 
+/// A word of the file as one short printable line.
+std::string shown(std::string_view word) {
+  constexpr std::size_t longest = 120;
+  return json(word.substr(0, longest)).dump(-1, ' ', false, json::error_handler_t::replace) +
+         (word.size() > longest ? "..." : "");
+}
+std::string shown_value(const json& value) {
+  if (value.is_string()) return shown(std::string_view(value.get_ref<const std::string&>()));
+  return value.is_structured() ? "a " + std::string(value.type_name()) : value.dump();
+}
+
 /// Reads one tokenizer.json, part after part.
 class file_reader {
 public:
@@ -82,7 +93,7 @@ private:
   result<void> words() {
     const auto& model = at(root_, "model");
     if (auto type = word(model, "type"); type != "BPE" && !(type.empty() && at(model, "merges").is_array()))
-      return unknown("model type '" + std::string(type) + "'", "BPE");
+      return unknown("model type " + shown(type), "BPE");
     if (flag(model, "byte_fallback")) return unknown("byte_fallback", "byte-level BPE");
     for (const char* affix : {"continuing_subword_prefix", "end_of_word_suffix"})
       if (!word(model, affix).empty()) return unknown(affix, "none");
@@ -92,7 +103,7 @@ private:
     const auto& vocab = at(model, "vocab");
     if (!vocab.is_object() || vocab.empty()) return broken("model.vocab is not an object with tokens");
     for (const auto& [letters, id] : vocab.items()) {
-      if (!is_id(id)) return broken("token " + json(letters).dump() + " has id " + id.dump());
+      if (!is_id(id)) return broken("token " + shown(letters) + " has id " + shown_value(id));
       const auto number = id.get<std::int32_t>();
       const auto* token = parts_.find_added(number);
       if (token != nullptr && token->content != letters)
@@ -125,7 +136,7 @@ private:
       if (entry.is_string()) {
         const std::string_view pair = entry.get_ref<const std::string&>();
         const auto space = pair.find(' ');
-        if (space == std::string_view::npos) return broken("merge " + entry.dump() + " has no space");
+        if (space == std::string_view::npos) return broken("merge " + shown_value(entry) + " has no space");
         left = pair.substr(0, space), right = pair.substr(space + 1);
       } else if (entry.is_array() && entry.size() == 2 && entry[0].is_string() && entry[1].is_string()) {
         left = entry[0].get_ref<const std::string&>(), right = entry[1].get_ref<const std::string&>();
@@ -136,7 +147,7 @@ private:
       const auto a = id_of(left), b = id_of(right), merged = id_of(both);
       if (makes_control(left) || makes_control(right) || makes_control(both)) continue;
       if (a == vocabulary::none || b == vocabulary::none || merged == vocabulary::none)
-        return broken("merge " + entry.dump() + " names a token that is not in the vocabulary");
+        return broken("merge " + shown(both) + " names a token that is not in the vocabulary");
       parts_.merges.add_merge(a, b, merged);
     }
     const auto unknown_token = word(model, "unk_token");
@@ -167,7 +178,7 @@ private:
     if (type == "NFC")
       parts_.normalises = true;
     else if (!part.is_null())
-      return unknown("normalizer '" + std::string(type) + "'", "NFC, Sequence");
+      return unknown("normalizer " + shown(type), "NFC, Sequence");
     return {};
   }
 
@@ -199,7 +210,7 @@ private:
     if (text.empty() || text.find("\\E") != text.rfind("\\E")) return broken("a Split has no usable pattern");
     const auto behaviour = word(part, "behavior");
     if (behaviour != "Isolated" && behaviour != "Removed")
-      return unknown("Split behavior '" + std::string(behaviour) + "'", "Isolated, Removed");
+      return unknown("Split behavior " + shown(behaviour), "Isolated, Removed");
     return add_split(text,
                      behaviour == "Isolated" ? pretokenizer::delimiter::isolated : pretokenizer::delimiter::removed,
                      flag(part, "invert"));
@@ -215,8 +226,7 @@ private:
     if (type == "Digits")
       return add_split(flag(part, "individual_digits") ? R"(\p{N})" : R"(\p{N}+)", pretokenizer::delimiter::isolated,
                        false);
-    if (type != "ByteLevel")
-      return unknown("pre_tokenizer '" + std::string(type) + "'", "Sequence, Split, Digits, ByteLevel");
+    if (type != "ByteLevel") return unknown("pre_tokenizer " + shown(type), "Sequence, Split, Digits, ByteLevel");
     byte_level_ = true;
     if (flag(part, "add_prefix_space", true)) parts_.cutter.prefix_space();
     if (!flag(part, "use_regex", true)) return {};
@@ -227,7 +237,7 @@ private:
   result<void> decoder(const json& part) {
     const auto type = word(part, "type");
     if (part.is_null() || type == "ByteLevel") return {};
-    return unknown("decoder '" + std::string(type) + "'", "ByteLevel");
+    return unknown("decoder " + shown(type), "ByteLevel");
   }
 
   result<void> post_processor(const json& part) {
@@ -236,7 +246,7 @@ private:
     if (type == "Sequence" && at(part, "processors").is_array())
       return each(at(part, "processors"), [this](const json& inner) { return post_processor(inner); });
     if (type != "TemplateProcessing")
-      return unknown("post_processor '" + std::string(type) + "'", "ByteLevel, TemplateProcessing, Sequence");
+      return unknown("post_processor " + shown(type), "ByteLevel, TemplateProcessing, Sequence");
     bool after_text = false;
     for (const auto& piece : at(part, "single")) {
       if (at(piece, "Sequence").is_object()) {

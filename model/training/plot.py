@@ -1,6 +1,6 @@
 """Draws the loss curve of train.py as an SVG.
 
-    plot.py --loss WORK/loss.csv --out loss.svg [--int4-from 0.85]
+    plot.py --loss WORK/loss.csv --out loss.svg [--int4-from 0.7]
 """
 import argparse
 import csv
@@ -14,7 +14,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--loss", type=Path, required=True)
     p.add_argument("--out", type=Path, required=True)
-    p.add_argument("--int4-from", type=float, default=0.85)
+    p.add_argument("--int4-from", type=float, default=0.7)
     a = p.parse_args()
     rows = list(csv.DictReader(a.loss.open()))
     seen = [(float(r["minutes"]), float(r["loss"])) for r in rows]

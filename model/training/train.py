@@ -166,7 +166,7 @@ def main():
     p.add_argument("--minutes", type=float, default=180)
     p.add_argument("--init", type=Path, help="a checkpoint folder of the same shape and tokenizer")
     p.add_argument("--rate", type=float, default=2.0e-3, help="highest learning rate")
-    p.add_argument("--int4-from", type=float, default=0.85, help="share of the time")
+    p.add_argument("--int4-from", type=float, default=0.7, help="share of the time")
     p.add_argument("--group", type=int, default=128, help="inputs that share an int4 scale")
     p.add_argument("--seed", type=int, default=1)
     a = p.parse_args()

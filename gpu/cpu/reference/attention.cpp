@@ -18,7 +18,8 @@ struct slice_view {
 };
 slice_view slice_at(std::byte* pool, const kv_layout& l, std::int32_t block, std::int32_t layer, std::int32_t head) {
   auto* s = pool + l.slice_offset(block, layer, head);
-  return {s + l.k_offset(), s + l.v_offset(), reinterpret_cast<float*>(s + l.k_scale_offset()), reinterpret_cast<float*>(s + l.v_scale_offset())};
+  return {s + l.k_offset(), s + l.v_offset(), reinterpret_cast<float*>(s + l.k_scale_offset()),
+          reinterpret_cast<float*>(s + l.v_scale_offset())};
 }
 
 /// Stores one row of a plane in the plane's type; returns its scale (i8).
@@ -70,7 +71,8 @@ struct tile_rows {
 };
 
 float element(const std::byte* row, dtype type, std::int32_t d) {
-  return type == dtype::bf16 ? from_bf16(reinterpret_cast<const std::uint16_t*>(row)[d]) : reinterpret_cast<const float*>(row)[d];
+  return type == dtype::bf16 ? from_bf16(reinterpret_cast<const std::uint16_t*>(row)[d])
+                             : reinterpret_cast<const float*>(row)[d];
 }
 
 state float_tile(const float* q, const tile_rows& rows, dtype type, std::int32_t head_dim, float* o) {
@@ -79,7 +81,8 @@ state float_tile(const float* q, const tile_rows& rows, dtype type, std::int32_t
   bool nan = false;
   for (std::int32_t j = 0; j < rows.count; ++j) {
     float dot = 0;
-    for (std::int32_t d = 0; d < head_dim; ++d) dot = std::fma(q[d], element(rows.k + j * rows.row_stride, type, d), dot);
+    for (std::int32_t d = 0; d < head_dim; ++d)
+      dot = std::fma(q[d], element(rows.k + j * rows.row_stride, type, d), dot);
     s[j] = dot;
     nan = nan || dot != dot;
     out.m = std::max(out.m, dot);
@@ -89,7 +92,8 @@ state float_tile(const float* q, const tile_rows& rows, dtype type, std::int32_t
   out.l = nan ? nan_f32 : sum_16_lanes(rows.count, [&](float lane, std::int64_t j) { return lane + s[j]; });
   std::fill(o, o + head_dim, 0.0f);
   for (std::int32_t j = 0; j < rows.count; ++j)
-    for (std::int32_t d = 0; d < head_dim; ++d) o[d] = std::fma(s[j], element(rows.v + j * rows.row_stride, type, d), o[d]);
+    for (std::int32_t d = 0; d < head_dim; ++d)
+      o[d] = std::fma(s[j], element(rows.v + j * rows.row_stride, type, d), o[d]);
   return out;
 }
 
@@ -134,7 +138,8 @@ state int_tile(const std::int8_t* q, float q_scale, const tile_rows& rows, std::
 }
 
 /// One query over tiles [first, end) of one segment.
-void attend_segment(const attend_args& a, const sequence_rows& seq, std::int64_t row, std::int32_t head, std::int32_t segment, state& s, float* o) {
+void attend_segment(const attend_args& a, const sequence_rows& seq, std::int64_t row, std::int32_t head,
+                    std::int32_t segment, state& s, float* o) {
   const auto& l = a.layout;
   const auto position = seq.first_position + std::int32_t(row - seq.first_row);
   const auto kv_head = head / (a.num_q_heads / l.num_kv_heads);
@@ -144,17 +149,24 @@ void attend_segment(const attend_args& a, const sequence_rows& seq, std::int64_t
   for (auto block = segment * (segment_tokens / block_tokens); block < end; ++block) {
     tile_rows rows{};
     if (block == own_block) {
-      const auto at = (std::int64_t(seq.own_row) + std::int64_t(own_block - own_first) * block_tokens) * l.num_kv_heads + kv_head;
-      rows = {static_cast<const std::byte*>(a.own.k) + at * std::int64_t(l.row_bytes()), static_cast<const std::byte*>(a.own.v) + at * std::int64_t(l.row_bytes()),
-              a.own.k_scale + at, a.own.v_scale + at, std::int64_t(l.row_bytes()) * l.num_kv_heads, l.num_kv_heads,
-              position % block_tokens + 1, true};
+      const auto at =
+          (std::int64_t(seq.own_row) + std::int64_t(own_block - own_first) * block_tokens) * l.num_kv_heads + kv_head;
+      rows = {static_cast<const std::byte*>(a.own.k) + at * std::int64_t(l.row_bytes()),
+              static_cast<const std::byte*>(a.own.v) + at * std::int64_t(l.row_bytes()),
+              a.own.k_scale + at,
+              a.own.v_scale + at,
+              std::int64_t(l.row_bytes()) * l.num_kv_heads,
+              l.num_kv_heads,
+              position % block_tokens + 1,
+              true};
     } else {
       const auto slice = slice_at(const_cast<std::byte*>(a.pool), l, seq.blocks[block], a.layer, kv_head);
       rows = {slice.k, slice.v, slice.k_scale, slice.v_scale, std::int64_t(l.row_bytes()), 1, block_tokens, false};
     }
     const auto at = row * a.num_q_heads + head;
-    const auto tile = l.type == dtype::i8 ? int_tile(a.q.q + at * l.head_dim, a.q.scale[at], rows, l.head_dim, tile_o.data())
-                                          : float_tile(a.q.f + at * l.head_dim, rows, l.type, l.head_dim, tile_o.data());
+    const auto tile = l.type == dtype::i8
+                          ? int_tile(a.q.q + at * l.head_dim, a.q.scale[at], rows, l.head_dim, tile_o.data())
+                          : float_tile(a.q.f + at * l.head_dim, rows, l.type, l.head_dim, tile_o.data());
     if (s.m == minus_inf && s.l == 0) {
       s = tile;
       std::ranges::copy(tile_o, o);
@@ -174,21 +186,27 @@ void kv_append(team& t, const kv_append_args& a) {
       const auto& seq = a.sequences[item / l.num_kv_heads];
       const auto head = std::int32_t(item % l.num_kv_heads);
       const auto block_start = seq.first_position / block_tokens * block_tokens;
-      const auto own_at = [&](std::int32_t position) { return (std::int64_t(seq.own_row) + position - block_start) * l.num_kv_heads + head; };
+      const auto own_at = [&](std::int32_t position) {
+        return (std::int64_t(seq.own_row) + position - block_start) * l.num_kv_heads + head;
+      };
       for (auto position = block_start; position < seq.first_position + seq.num_rows; ++position) {
         const auto slice = slice_at(a.pool, l, seq.blocks[position / block_tokens], a.layer, head);
         const auto at = own_at(position), in_block = std::int64_t(position % block_tokens);
-        auto *own_k = static_cast<std::byte*>(a.own.k) + at * row_bytes, *own_v = static_cast<std::byte*>(a.own.v) + at * row_bytes;
+        auto *own_k = static_cast<std::byte*>(a.own.k) + at * row_bytes,
+             *own_v = static_cast<std::byte*>(a.own.v) + at * row_bytes;
         auto *pool_k = slice.k + in_block * row_bytes, *pool_v = slice.v + in_block * row_bytes;
         if (position < seq.first_position) { // written by an earlier step
           std::memcpy(own_k, pool_k, std::size_t(row_bytes));
           std::memcpy(own_v, pool_v, std::size_t(row_bytes));
-          if (l.type == dtype::i8) a.own.k_scale[at] = slice.k_scale[in_block], a.own.v_scale[at] = slice.v_scale[in_block];
+          if (l.type == dtype::i8)
+            a.own.k_scale[at] = slice.k_scale[in_block], a.own.v_scale[at] = slice.v_scale[in_block];
           continue;
         }
         const auto row = std::int64_t(seq.first_row) + position - seq.first_position;
-        const float k_scale = store_row(a.k + row * a.k_stride + std::int64_t(head) * l.head_dim, l.head_dim, l.type, own_k);
-        const float v_scale = store_row(a.v + row * a.v_stride + std::int64_t(head) * l.head_dim, l.head_dim, l.type, own_v);
+        const float k_scale =
+            store_row(a.k + row * a.k_stride + std::int64_t(head) * l.head_dim, l.head_dim, l.type, own_k);
+        const float v_scale =
+            store_row(a.v + row * a.v_stride + std::int64_t(head) * l.head_dim, l.head_dim, l.type, own_v);
         std::memcpy(pool_k, own_k, std::size_t(row_bytes));
         std::memcpy(pool_v, own_v, std::size_t(row_bytes));
         if (l.type != dtype::i8) continue;
@@ -206,7 +224,8 @@ void kv_append(team& t, const kv_append_args& a) {
 void attend(team& t, const attend_args& a) {
   const auto head_dim = a.layout.head_dim;
   std::int64_t rows = 0;
-  for (std::int32_t i = 0; i < a.num_sequences; ++i) rows = std::max<std::int64_t>(rows, a.sequences[i].first_row + a.sequences[i].num_rows);
+  for (std::int32_t i = 0; i < a.num_sequences; ++i)
+    rows = std::max<std::int64_t>(rows, a.sequences[i].first_row + a.sequences[i].num_rows);
   t.parallel(rows * a.num_q_heads, 1, [&](std::int64_t begin, std::int64_t end) {
     std::vector<float> segment_o(static_cast<std::size_t>(head_dim));
     std::int32_t which = 0;

@@ -16,19 +16,24 @@ void float_panel(const float* x, const packed_weight& w, std::int32_t p, float (
   for (std::int32_t k = 0; k < w.in; ++k)
     for (std::int32_t j = 0; j < panel; ++j) {
       const auto at = base + std::size_t(k) * panel + std::size_t(j);
-      y[j] = std::fma(x[k], w.type == dtype::f32 ? w.data.as<float>()[at] : from_bf16(w.data.as<std::uint16_t>()[at]), y[j]);
+      y[j] = std::fma(x[k], w.type == dtype::f32 ? w.data.as<float>()[at] : from_bf16(w.data.as<std::uint16_t>()[at]),
+                      y[j]);
     }
 }
 
 int weight_at(const packed_weight& w, std::int32_t p, std::int32_t k, std::int32_t j) {
   const auto* data = w.data.data() + std::size_t(p) * w.panel_bytes();
-  if (w.type == dtype::i8) return int(reinterpret_cast<const std::int8_t*>(data)[std::size_t(k / 4) * panel * 4 + std::size_t(j) * 4 + std::size_t(k % 4)]);
-  const auto byte = int(reinterpret_cast<const std::uint8_t*>(data)[std::size_t(k / 8) * panel * 4 + std::size_t(j) * 4 + std::size_t(k % 4)]);
+  if (w.type == dtype::i8)
+    return int(reinterpret_cast<const std::int8_t*>(
+        data)[std::size_t(k / 4) * panel * 4 + std::size_t(j) * 4 + std::size_t(k % 4)]);
+  const auto byte = int(reinterpret_cast<const std::uint8_t*>(
+      data)[std::size_t(k / 8) * panel * 4 + std::size_t(j) * 4 + std::size_t(k % 4)]);
   return (k % 8 < 4 ? byte & 15 : byte >> 4) - w.zero;
 }
 
 /// 16 outputs of one panel for one i8 row.
-void int_panel(const std::int8_t* q, const float* scale, std::int32_t scale_group, const packed_weight& w, std::int32_t p, float (&y)[panel]) {
+void int_panel(const std::int8_t* q, const float* scale, std::int32_t scale_group, const packed_weight& w,
+               std::int32_t p, float (&y)[panel]) {
   std::fill(std::begin(y), std::end(y), 0.0f);
   const auto x_group = scale_group == 0 ? w.in : scale_group;
   for (std::int32_t first = 0, end = 0; first < w.in; first = end) {
@@ -36,7 +41,8 @@ void int_panel(const std::int8_t* q, const float* scale, std::int32_t scale_grou
     std::int32_t acc[panel] = {};
     for (auto k = first; k < end; ++k)
       for (std::int32_t j = 0; j < panel; ++j) acc[j] += int(q[k]) * weight_at(w, p, k, j);
-    const float* w_scale = w.scale.as<float>() + std::size_t(first / w.group) * std::size_t(w.out_padded()) + std::size_t(p) * panel;
+    const float* w_scale =
+        w.scale.as<float>() + std::size_t(first / w.group) * std::size_t(w.out_padded()) + std::size_t(p) * panel;
     for (std::int32_t j = 0; j < panel; ++j)
       y[j] = std::fma(scale_group == 0 ? float(acc[j]) : float(acc[j]) * scale[first / x_group], w_scale[j], y[j]);
   }
@@ -44,12 +50,15 @@ void int_panel(const std::int8_t* q, const float* scale, std::int32_t scale_grou
 }
 
 /// Outputs [first, first + count) of one row.
-void row_times_weight(const act_view& x, std::int64_t row, const packed_weight& w, std::int32_t first, std::int32_t count, float* y) {
+void row_times_weight(const act_view& x, std::int64_t row, const packed_weight& w, std::int32_t first,
+                      std::int32_t count, float* y) {
   const auto scales = x.scale_group == 0 ? 1 : w.in / x.scale_group;
   for (std::int32_t n = first; n < first + count; n += panel) {
     float tile[panel];
-    if (x.q == nullptr) float_panel(x.f + row * w.in, w, n / panel, tile);
-    else int_panel(x.q + row * w.in, x.scale + row * scales, x.scale_group, w, n / panel, tile);
+    if (x.q == nullptr)
+      float_panel(x.f + row * w.in, w, n / panel, tile);
+    else
+      int_panel(x.q + row * w.in, x.scale + row * scales, x.scale_group, w, n / panel, tile);
     for (std::int32_t j = 0; j < std::min(panel, first + count - n); ++j)
       y[n - first + j] = w.bias.size() == 0 ? tile[j] : tile[j] + bias_of(w, n + j);
   }
@@ -63,7 +72,8 @@ void linear(team& t, const linear_args& a) {
     for (auto item = begin; item < end; ++item) {
       const auto row = item / panels;
       const auto n = std::int32_t(item % panels) * panel;
-      row_times_weight(a.x, row, *a.weight, a.first_out + n, std::min(panel, a.num_out - n), a.y + row * a.y_stride + n);
+      row_times_weight(a.x, row, *a.weight, a.first_out + n, std::min(panel, a.num_out - n),
+                       a.y + row * a.y_stride + n);
     }
   });
 }

@@ -14,12 +14,18 @@ void route(team& t, const route_args& a) {
     std::vector<float> p(std::size_t(a.gate->out_padded()));
     team alone({.num_threads = 1});
     for (auto row = begin; row < end; ++row) {
-      linear(alone, {.x = {.f = const_cast<float*>(a.x) + row * a.gate->in}, .rows = 1, .weight = a.gate, .first_out = 0,
-                     .num_out = a.num_experts, .y = p.data(), .y_stride = a.num_experts});
+      linear(alone, {.x = {.f = const_cast<float*>(a.x) + row * a.gate->in},
+                     .rows = 1,
+                     .weight = a.gate,
+                     .first_out = 0,
+                     .num_out = a.num_experts,
+                     .y = p.data(),
+                     .y_stride = a.num_experts});
       float top = p[0];
       for (std::size_t e = 1; e < experts; ++e) top = std::max(top, p[e]);
       for (std::size_t e = 0; e < experts; ++e) p[e] = exp_f32(p[e] - top);
-      const float sum = sum_16_lanes(a.num_experts, [&](float lane, std::int64_t e) { return lane + p[std::size_t(e)]; });
+      const float sum =
+          sum_16_lanes(a.num_experts, [&](float lane, std::int64_t e) { return lane + p[std::size_t(e)]; });
       for (std::size_t e = 0; e < experts; ++e) p[e] = p[e] / sum;
       float total = 0;
       for (std::int32_t j = 0; j < a.top_k; ++j) { // few choices: repeated selection is the plain way
@@ -69,7 +75,8 @@ void combine(team& t, const combine_args& a) {
         float sum = 0;
         for (std::int32_t j = 0; j < a.top_k; ++j) {
           const auto at = std::int64_t(a.row_of_pair[row * a.top_k + j]) * a.hidden + h;
-          const float value = a.row_type == dtype::f32 ? static_cast<const float*>(a.rows)[at] : from_bf16(static_cast<const std::uint16_t*>(a.rows)[at]);
+          const float value = a.row_type == dtype::f32 ? static_cast<const float*>(a.rows)[at]
+                                                       : from_bf16(static_cast<const std::uint16_t*>(a.rows)[at]);
           sum = std::fma(a.weight[row * a.top_k + j], value, sum);
         }
         a.x[row * a.hidden + h] += sum;

@@ -3,12 +3,24 @@
 namespace quadrant::gpu::reference {
 
 const ops_table& ops() {
-  static constexpr ops_table table{
-      .name = "scalar",       .embed = embed,           .rms_norm = rms_norm, .head_norm_rope = head_norm_rope,
-      .quantise = quantise,   .add = add,               .silu_mul = silu_mul, .linear = linear,
-      .grouped_linear = grouped_linear, .kv_append = kv_append, .attend = attend, .merge = merge,
-      .route = route,         .moe_sort = moe_sort,     .gather_rows = gather_rows, .round_rows = round_rows,
-      .combine = combine,     .sample = sample};
+  static constexpr ops_table table{.name = "scalar",
+                                   .embed = embed,
+                                   .rms_norm = rms_norm,
+                                   .head_norm_rope = head_norm_rope,
+                                   .quantise = quantise,
+                                   .add = add,
+                                   .silu_mul = silu_mul,
+                                   .linear = linear,
+                                   .grouped_linear = grouped_linear,
+                                   .kv_append = kv_append,
+                                   .attend = attend,
+                                   .merge = merge,
+                                   .route = route,
+                                   .moe_sort = moe_sort,
+                                   .gather_rows = gather_rows,
+                                   .round_rows = round_rows,
+                                   .combine = combine,
+                                   .sample = sample};
   return table;
 }
 

@@ -21,7 +21,8 @@ float sum_16_lanes(std::int64_t n, Accumulate accumulate) {
   return lane[0];
 }
 
-/// q = round(x * (127 / amax)), scale = amax / 127. amax 0 gives scale 0; NaN or Inf gives scale NaN and q 0. Returns the scale.
+/// q = round(x / scale), scale = amax / 127. amax 0 gives scale 0; NaN or Inf gives scale NaN and q 0.
+/// Returns the scale.
 inline float quantise_run(const float* x, std::int32_t n, std::int8_t* q) {
   float amax = 0;
   bool finite = true;
@@ -35,7 +36,8 @@ inline float quantise_run(const float* x, std::int32_t n, std::int8_t* q) {
     return finite ? 0.0f : nan_f32;
   }
   const float scale = amax / 127.0f;
-  for (std::int32_t i = 0; i < n; ++i) q[i] = std::int8_t(std::nearbyintf(std::fmin(std::fmax(x[i] / scale, -127.0f), 127.0f)));
+  for (std::int32_t i = 0; i < n; ++i)
+    q[i] = std::int8_t(std::nearbyintf(std::fmin(std::fmax(x[i] / scale, -127.0f), 127.0f)));
   return scale;
 }
 
@@ -45,7 +47,8 @@ inline void store_act(const float* x, std::int64_t row, std::int32_t cols, bool 
     for (std::int32_t c = 0; c < cols; ++c) out.f[row * cols + c] = to_bf16_values ? round_bf16(x[c]) : x[c];
   if (out.q == nullptr) return;
   const auto group = out.scale_group == 0 ? cols : out.scale_group;
-  for (std::int32_t c = 0; c < cols; c += group) out.scale[row * (cols / group) + c / group] = quantise_run(x + c, group, out.q + row * cols + c);
+  for (std::int32_t c = 0; c < cols; c += group)
+    out.scale[row * (cols / group) + c / group] = quantise_run(x + c, group, out.q + row * cols + c);
 }
 
 } // namespace quadrant::gpu::reference

@@ -24,7 +24,8 @@ void embed(team& t, const embed_args& a) {
       if (id < 0 || id >= a.vocab) id = 0; // a faulted slot: the step's result is dropped
       float* x = a.x + row * a.hidden;
       if (a.table_type == dtype::f32) {
-        std::memcpy(x, static_cast<const float*>(a.table) + std::int64_t(id) * a.hidden, std::size_t(a.hidden) * sizeof(float));
+        std::memcpy(x, static_cast<const float*>(a.table) + std::int64_t(id) * a.hidden,
+                    std::size_t(a.hidden) * sizeof(float));
       } else {
         const auto* from = static_cast<const std::uint16_t*>(a.table) + std::int64_t(id) * a.hidden;
         for (std::int32_t h = 0; h < a.hidden; ++h) x[h] = from_bf16(from[h]);
@@ -41,7 +42,8 @@ void rms_norm(team& t, const rms_norm_args& a) {
       const float r = inverse_rms(x, a.cols, a.eps);
       for (std::int32_t c = 0; c < a.cols; ++c) y[std::size_t(c)] = (x[c] * r) * a.weight[c];
       if (a.f != nullptr)
-        for (std::int32_t c = 0; c < a.cols; ++c) a.f[row * a.cols + c] = a.round_bf16 ? round_bf16(y[std::size_t(c)]) : y[std::size_t(c)];
+        for (std::int32_t c = 0; c < a.cols; ++c)
+          a.f[row * a.cols + c] = a.round_bf16 ? round_bf16(y[std::size_t(c)]) : y[std::size_t(c)];
       store_act(y.data(), row, a.cols, a.round_bf16, a.out);
     }
   });
@@ -57,7 +59,8 @@ void head_norm_rope(team& t, const head_norm_rope_args& a) {
       for (std::int32_t h = 0; h < a.heads; ++h) {
         const float* x = a.x + row * a.stride + std::int64_t(h) * a.head_dim;
         const float r = a.weight == nullptr ? 1.0f : inverse_rms(x, a.head_dim, a.eps);
-        for (std::int32_t d = 0; d < a.head_dim; ++d) y[std::size_t(d)] = a.weight == nullptr ? x[d] : (x[d] * r) * a.weight[d];
+        for (std::int32_t d = 0; d < a.head_dim; ++d)
+          y[std::size_t(d)] = a.weight == nullptr ? x[d] : (x[d] * r) * a.weight[d];
         for (std::int32_t i = 0; i < half; ++i) {
           const float first = y[std::size_t(i)], second = y[std::size_t(i + half)];
           o[std::size_t(i)] = std::fma(first, cos[i], -(second * sin[i]));

@@ -59,7 +59,9 @@ void filter(std::vector<candidate>& c, const sampling& s) {
 
 } // namespace
 
-std::uint64_t digest_of(const float* logits, std::int32_t vocab) { return XXH3_64bits(logits, std::size_t(vocab) * sizeof(float)); }
+std::uint64_t digest_of(const float* logits, std::int32_t vocab) {
+  return XXH3_64bits(logits, std::size_t(vocab) * sizeof(float));
+}
 
 std::int32_t choose(const float* logits, std::int32_t vocab, const sampling& s, std::int32_t position) {
   if (s.temperature <= 0) {
@@ -74,7 +76,8 @@ std::int32_t choose(const float* logits, std::int32_t vocab, const sampling& s, 
   candidate best{-std::numeric_limits<float>::infinity(), -1};
   for (const auto& x : c) {
     if (best.id >= 0 && x.logit + most_gumbel < best.logit) continue; // cannot win, whatever it draws
-    if (const candidate drawn{x.logit + gumbel(s, position, x.id), x.id}; best.id < 0 || better(drawn, best)) best = drawn;
+    if (const candidate drawn{x.logit + gumbel(s, position, x.id), x.id}; best.id < 0 || better(drawn, best))
+      best = drawn;
   }
   return best.id;
 }
@@ -85,7 +88,8 @@ void sample(team& t, const sample_args& a) {
       const float* logits = a.logits + row * a.vocab;
       a.digest[row] = digest_of(logits, a.vocab);
       bool finite = true;
-      for (std::int32_t i = 0; i < a.vocab; ++i) finite = finite && std::fabs(logits[i]) <= std::numeric_limits<float>::max();
+      for (std::int32_t i = 0; i < a.vocab; ++i)
+        finite = finite && std::fabs(logits[i]) <= std::numeric_limits<float>::max();
       a.token[row] = finite ? choose(logits, a.vocab, a.params[row], a.positions[row]) : -1;
       if (a.slot != nullptr && a.slot[row] >= 0) a.token_slots[a.slot[row]] = a.token[row];
     }

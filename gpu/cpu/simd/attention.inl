@@ -1,9 +1,9 @@
 // gpu/cpu/simd/attention.inl: kv_append, attend, merge: rules 7 and 8.
 //
-//   item = (chunk, KV head); chunk = rows of one sequence whose positions lie in one block, so that all of them see the same
-//          blocks sealed and the same one open; its queries are rows x the heads that share the KV head
-//   tile   its K is turned to panels of 16 positions, its V to panels of 16 of D, once for all queries of the item; then
-//          q.K and P.V are the integer tiles of linear.inl
+//   item   (chunk, KV head). A chunk is rows of one sequence whose positions lie in one block, so that all of them
+//          see the same blocks sealed and the same one open; its queries are rows x the heads that share the KV head
+//   tile   its K is turned to panels of 16 positions, its V to panels of 16 of D, once for all queries of the item;
+//          then q.K and P.V are the integer tiles of linear.inl
 // Source  gpu/cpu/reference/attention.cpp
 
 namespace quadrant::gpu::simd {
@@ -22,8 +22,11 @@ std::byte* slice_at(std::byte* pool, const kv_layout& l, std::int32_t block, std
 float store_row(const float* x, std::int32_t n, dtype type, std::byte* to) {
   if (type == dtype::i8) return quantise_run(x, n, reinterpret_cast<std::int8_t*>(to));
   if (type == dtype::bf16)
-    by_16(n, [&](std::int64_t d, int some) { store_u16(reinterpret_cast<std::uint16_t*>(to) + d, to_bf16(load(x + d, some)), some); });
-  else __builtin_memcpy(to, x, std::size_t(n) * sizeof(float));
+    by_16(n, [&](std::int64_t d, int some) {
+      store_u16(reinterpret_cast<std::uint16_t*>(to) + d, to_bf16(load(x + d, some)), some);
+    });
+  else
+    __builtin_memcpy(to, x, std::size_t(n) * sizeof(float));
   return 1;
 }
 
@@ -49,9 +52,12 @@ void append(const kv_append_args& a, const sequence_rows& seq, std::int32_t head
   const auto block_start = seq.first_position / block_tokens * block_tokens;
   for (auto position = block_start; position < seq.first_position + seq.num_rows; ++position) {
     auto* slice = slice_at(a.pool, l, seq.blocks[position / block_tokens], a.layer, head);
-    auto *k_scales = reinterpret_cast<float*>(slice + l.k_scale_offset()), *v_scales = reinterpret_cast<float*>(slice + l.v_scale_offset());
-    const auto at = (std::int64_t(seq.own_row) + position - block_start) * l.num_kv_heads + head, in_block = std::int64_t(position % block_tokens);
-    auto *own_k = static_cast<std::byte*>(a.own.k) + at * row_bytes, *own_v = static_cast<std::byte*>(a.own.v) + at * row_bytes;
+    auto *k_scales = reinterpret_cast<float*>(slice + l.k_scale_offset()),
+         *v_scales = reinterpret_cast<float*>(slice + l.v_scale_offset());
+    const auto at = (std::int64_t(seq.own_row) + position - block_start) * l.num_kv_heads + head,
+               in_block = std::int64_t(position % block_tokens);
+    auto *own_k = static_cast<std::byte*>(a.own.k) + at * row_bytes,
+         *own_v = static_cast<std::byte*>(a.own.v) + at * row_bytes;
     auto *pool_k = slice + l.k_offset() + in_block * row_bytes, *pool_v = slice + l.v_offset() + in_block * row_bytes;
     if (position < seq.first_position) { // written by an earlier step
       __builtin_memcpy(own_k, pool_k, std::size_t(row_bytes));
@@ -59,7 +65,8 @@ void append(const kv_append_args& a, const sequence_rows& seq, std::int32_t head
       if (l.type == dtype::i8) a.own.k_scale[at] = k_scales[in_block], a.own.v_scale[at] = v_scales[in_block];
       continue;
     }
-    const auto row = std::int64_t(seq.first_row) + position - seq.first_position, column = std::int64_t(head) * l.head_dim;
+    const auto row = std::int64_t(seq.first_row) + position - seq.first_position,
+               column = std::int64_t(head) * l.head_dim;
     const float k_scale = store_row(a.k + row * a.k_stride + column, l.head_dim, l.type, own_k);
     const float v_scale = store_row(a.v + row * a.v_stride + column, l.head_dim, l.type, own_v);
     __builtin_memcpy(pool_k, own_k, std::size_t(row_bytes));
@@ -80,9 +87,11 @@ void kv_append(team& t, const kv_append_args& a) {
   std::int64_t rows = 0;
   for (std::int32_t i = 0; i < a.num_sequences; ++i) rows += a.sequences[i].num_rows;
   const auto items = std::int64_t(a.num_sequences) * heads;
-  t.parallel(items, grain_for(2 * rows * a.layout.head_dim / std::max(1, a.num_sequences), worth_a_thread), [&](std::int64_t begin, std::int64_t end) {
-    for (auto item = begin; item < end; ++item) append(a, a.sequences[item / heads], std::int32_t(item % heads));
-  });
+  t.parallel(items, grain_for(2 * rows * a.layout.head_dim / std::max(1, a.num_sequences), worth_a_thread),
+             [&](std::int64_t begin, std::int64_t end) {
+               for (auto item = begin; item < end; ++item)
+                 append(a, a.sequences[item / heads], std::int32_t(item % heads));
+             });
 }
 
 // ---- attend -------------------------------------------------------------------------------------------------------
@@ -141,7 +150,9 @@ struct kv_tile {
 
 /// Four rows of four dwords become four columns, each put at to + column * stride.
 QUADRANT_WORD void turn_4x4(const std::byte* const* rows, std::ptrdiff_t offset, std::byte* to, std::ptrdiff_t stride) {
-  const auto row = [&](int j) { return _mm_castsi128_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(rows[j] + offset))); };
+  const auto row = [&](int j) {
+    return _mm_castsi128_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(rows[j] + offset)));
+  };
   auto a = row(0), b = row(1), c = row(2), d = row(3);
   _MM_TRANSPOSE4_PS(a, b, c, d);
   const auto put = [&](int column, __m128 x) { _mm_storeu_ps(reinterpret_cast<float*>(to + column * stride), x); };
@@ -161,7 +172,8 @@ void turn_values(const std::byte* const* rows, std::int32_t head_dim, std::byte*
     for (std::int32_t d = 0; d < head_dim; d += 16) {
       const auto row = [&](int i) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows[j + i] + d)); };
       const auto a = row(0), b = row(1), c = row(2), e = row(3);
-      const auto ab0 = _mm_unpacklo_epi8(a, b), ab1 = _mm_unpackhi_epi8(a, b), ce0 = _mm_unpacklo_epi8(c, e), ce1 = _mm_unpackhi_epi8(c, e);
+      const auto ab0 = _mm_unpacklo_epi8(a, b), ab1 = _mm_unpackhi_epi8(a, b), ce0 = _mm_unpacklo_epi8(c, e),
+                 ce1 = _mm_unpackhi_epi8(c, e);
       auto* put = reinterpret_cast<__m128i*>(to + (std::ptrdiff_t(d / 16) * (block_tokens / 4) + j / 4) * 64);
       _mm_storeu_si128(put, _mm_unpacklo_epi16(ab0, ce0));
       _mm_storeu_si128(put + 1, _mm_unpackhi_epi16(ab0, ce0));
@@ -189,7 +201,10 @@ struct attend_item {
     tile.open = open;
     tile.filled = open ? std::min(block_tokens, last - block * block_tokens + 1) : block_tokens;
     const auto* slice = slice_at(const_cast<std::byte*>(a.pool), l, seq.blocks[block], a.layer, kv_head);
-    const auto own = (std::int64_t(seq.own_row) + std::int64_t(block - seq.first_position / block_tokens) * block_tokens) * l.num_kv_heads + kv_head;
+    const auto own =
+        (std::int64_t(seq.own_row) + std::int64_t(block - seq.first_position / block_tokens) * block_tokens) *
+            l.num_kv_heads +
+        kv_head;
     for (std::int32_t j = 0; j < tile.filled; ++j) {
       const auto at = own + std::int64_t(j) * l.num_kv_heads;
       k[j] = open ? static_cast<const std::byte*>(a.own.k) + at * row_bytes : slice + l.k_offset() + j * row_bytes;
@@ -205,14 +220,16 @@ struct attend_item {
     const auto width = std::int32_t(l.head_dim * (l.type == dtype::i8 ? 1 : 4)); // bytes of a row in the tile
     const std::byte *k[block_tokens], *v[block_tokens];
     find_rows(block, open, k, v);
-    auto* rows = scratch<std::byte>(slot::values, std::int64_t(2 * block_tokens + 1) * width + std::int64_t(block_tokens) * width);
+    auto* rows = scratch<std::byte>(slot::values,
+                                    std::int64_t(2 * block_tokens + 1) * width + std::int64_t(block_tokens) * width);
     auto *words = rows + std::ptrdiff_t(block_tokens) * width, *zero = words + std::ptrdiff_t(2 * block_tokens) * width;
     tile.k = scratch<std::byte>(slot::keys, std::int64_t(block_tokens) * width);
     tile.v = rows;
     __builtin_memset(zero, 0, std::size_t(width));
     if (l.type == dtype::bf16)
       for (std::int32_t j = 0; j < tile.filled; ++j) { // to f32 first
-        auto *k_words = reinterpret_cast<float*>(words) + std::ptrdiff_t(j) * l.head_dim, *v_words = k_words + std::ptrdiff_t(block_tokens) * l.head_dim;
+        auto *k_words = reinterpret_cast<float*>(words) + std::ptrdiff_t(j) * l.head_dim,
+             *v_words = k_words + std::ptrdiff_t(block_tokens) * l.head_dim;
         for (std::int32_t d = 0; d < l.head_dim; d += 16) {
           store(k_words + d, from_bf16(load_u16(reinterpret_cast<const std::uint16_t*>(k[j]) + d)));
           store(v_words + d, from_bf16(load_u16(reinterpret_cast<const std::uint16_t*>(v[j]) + d)));
@@ -221,12 +238,16 @@ struct attend_item {
       }
     for (auto j = tile.filled; j < block_tokens; ++j) k[j] = v[j] = zero, tile.k_scale[j] = tile.v_scale[j] = 0;
     turn_to_panels(k, width / 4, tile.k);
-    if (l.type == dtype::i8) turn_values(v, l.head_dim, tile.v);
+    if (l.type == dtype::i8)
+      turn_values(v, l.head_dim, tile.v);
     else
-      for (std::int32_t j = 0; j < tile.filled; ++j) __builtin_memcpy(tile.v + std::ptrdiff_t(j) * width, v[j], std::size_t(width));
+      for (std::int32_t j = 0; j < tile.filled; ++j)
+        __builtin_memcpy(tile.v + std::ptrdiff_t(j) * width, v[j], std::size_t(width));
   }
 
-  [[nodiscard]] std::int32_t count_for(const query& q) const { return tile.open ? q.position % block_tokens + 1 : block_tokens; }
+  [[nodiscard]] std::int32_t count_for(const query& q) const {
+    return tile.open ? q.position % block_tokens + 1 : block_tokens;
+  }
 
   /// What a tile says of one query before its values are summed.
   struct scores {
@@ -236,7 +257,8 @@ struct attend_item {
     std::uint8_t weight[block_tokens]; ///< i8
   };
 
-  static void soften(const query& q, const kv_tile& tile, std::int32_t count, const i32x16 (&dot)[tile_words], scores& out) {
+  static void soften(const query& q, const kv_tile& tile, std::int32_t count, const i32x16 (&dot)[tile_words],
+                     scores& out) {
     f32x16 s[tile_words], p[tile_words];
     auto top = all(-inf_f32);
     bool nan = false;
@@ -270,7 +292,9 @@ struct attend_item {
     }
     for (int w = 0; w < tile_words; ++w) store_u8(out.weight + 16 * w, weight[w]);
   }
-  QUADRANT_WORD static i32x16 to_u8(f32x16 x) { return nearest(pick(at_most(all(0.0f), x), x, all(0.0f))); } // NaN gives 0
+  QUADRANT_WORD static i32x16 to_u8(f32x16 x) {
+    return nearest(pick(at_most(all(0.0f), x), x, all(0.0f)));
+  } // NaN gives 0
 
   static void soften(std::int32_t count, const f32x16 (&dot)[tile_words], scores& out) {
     auto top = all(-inf_f32), sum = all(0.0f);
@@ -322,7 +346,8 @@ struct attend_item {
       constexpr std::size_t value_panel = block_tokens * 16;
       dot_tile<values_i8>(tile.v + std::size_t(p) * value_panel, value_panel, x, (most + 7) / 8, acc);
       for (int r = 0; r < R; ++r)
-        for (int i = 0; i < num_panels(); ++i) join(queries[q0 + r].o + (p + i) * 16, mul(to_f32(acc[r][i]), all(s[r].unit)), f[r]);
+        for (int i = 0; i < num_panels(); ++i)
+          join(queries[q0 + r].o + (p + i) * 16, mul(to_f32(acc[r][i]), all(s[r].unit)), f[r]);
     });
   }
 
@@ -335,7 +360,9 @@ struct attend_item {
     f32x16 dot[R][tile_words];
     by_panels<R>(tile_words, [&](std::int32_t p, auto num_panels) {
       f32x16 acc[R][num_panels()];
-      fma_tile(x, head_dim(), [&](int i, std::int32_t d) { return load(k + (std::ptrdiff_t(p + i) * head_dim() + d) * 16); }, acc);
+      fma_tile(
+          x, head_dim(), [&](int i, std::int32_t d) { return load(k + (std::ptrdiff_t(p + i) * head_dim() + d) * 16); },
+          acc);
       for (int r = 0; r < R; ++r)
         for (int i = 0; i < num_panels(); ++i) dot[r][p + i] = acc[r][i];
     });
@@ -348,7 +375,9 @@ struct attend_item {
       const float* weights[1] = {s.p};
       by_panels<1>(head_dim() / 16, [&](std::int32_t p, auto num_panels) {
         f32x16 acc[1][num_panels()];
-        fma_tile(weights, count, [&](int i, std::int32_t j) { return load(v + std::ptrdiff_t(j) * head_dim() + (p + i) * 16); }, acc);
+        fma_tile(
+            weights, count,
+            [&](int i, std::int32_t j) { return load(v + std::ptrdiff_t(j) * head_dim() + (p + i) * 16); }, acc);
         for (int i = 0; i < num_panels(); ++i) join(q.o + (p + i) * 16, acc[0][i], f);
       });
     }
@@ -362,8 +391,10 @@ struct attend_item {
     for (auto block = number * blocks; block < std::min(own + 1, (number + 1) * blocks); ++block) {
       load_tile(block, block == own);
       by_tiles(num_queries, [&](std::int32_t q0, auto num_rows) {
-        if (a.layout.type == dtype::i8) int_queries<num_rows()>(q0);
-        else float_queries<num_rows()>(q0);
+        if (a.layout.type == dtype::i8)
+          int_queries<num_rows()>(q0);
+        else
+          float_queries<num_rows()>(q0);
       });
     }
   }
@@ -375,8 +406,10 @@ struct attend_item {
       const auto part = q.at * a.num_parts + (a.first_segment == 0 ? 0 : number - a.first_segment);
       running sofar{a.m[part], a.l[part]};
       folding f{true, 0, 0};
-      if (a.first_segment > 0 || number == 0) sofar = q.sum;
-      else f = fold(sofar, q.sum);
+      if (a.first_segment > 0 || number == 0)
+        sofar = q.sum;
+      else
+        f = fold(sofar, q.sum);
       a.m[part] = sofar.m, a.l[part] = sofar.l;
       for (std::int32_t d = 0; d < head_dim(); d += 16) join(a.o + part * head_dim() + d, load(q.o + d), f);
     }
@@ -438,27 +471,33 @@ void attend(team& t, const attend_args& a) {
       chunks[num_chunks++] = {i, seq.first_row + r, n};
     }
   }
-  const auto macs = 2 * rows * a.num_q_heads * a.layout.head_dim * reach / std::max<std::int64_t>(1, num_chunks * heads);
+  const auto macs =
+      2 * rows * a.num_q_heads * a.layout.head_dim * reach / std::max<std::int64_t>(1, num_chunks * heads);
   t.parallel(num_chunks * heads, grain_for(macs, macs_worth_a_thread), [&](std::int64_t begin, std::int64_t end) {
     for (auto item = begin; item < end; ++item) attend_chunk(a, chunks[item / heads], std::int32_t(item % heads));
   });
 }
 
 void merge(team& t, const merge_args& a) {
-  t.parallel(std::int64_t(a.tokens) * a.heads, grain_for(std::int64_t(a.num_parts) * a.head_dim, worth_a_thread), [&](std::int64_t begin, std::int64_t end) {
-    auto* o = scratch<float>(slot::row, a.head_dim);
-    for (auto item = begin; item < end; ++item) {
-      const auto at = item * a.num_parts;
-      running s{a.m[at], a.l[at]};
-      __builtin_memcpy(o, a.o + at * a.head_dim, std::size_t(a.head_dim) * sizeof(float));
-      for (auto part = at + 1; part < at + a.num_parts; ++part) {
-        if (a.m[part] == -inf_f32 && a.l[part] == 0) continue; // past the row's position
-        const auto f = fold(s, {a.m[part], a.l[part]});
-        by_16(a.head_dim, [&](std::int64_t d, int some) { join(o + d, load(a.o + part * a.head_dim + d, some), f, some); });
-      }
-      by_16(a.head_dim, [&](std::int64_t d, int some) { store(a.y + item * a.head_dim + d, div(load(o + d, some), all(s.l)), some); });
-    }
-  });
+  t.parallel(std::int64_t(a.tokens) * a.heads, grain_for(std::int64_t(a.num_parts) * a.head_dim, worth_a_thread),
+             [&](std::int64_t begin, std::int64_t end) {
+               auto* o = scratch<float>(slot::row, a.head_dim);
+               for (auto item = begin; item < end; ++item) {
+                 const auto at = item * a.num_parts;
+                 running s{a.m[at], a.l[at]};
+                 __builtin_memcpy(o, a.o + at * a.head_dim, std::size_t(a.head_dim) * sizeof(float));
+                 for (auto part = at + 1; part < at + a.num_parts; ++part) {
+                   if (a.m[part] == -inf_f32 && a.l[part] == 0) continue; // past the row's position
+                   const auto f = fold(s, {a.m[part], a.l[part]});
+                   by_16(a.head_dim, [&](std::int64_t d, int some) {
+                     join(o + d, load(a.o + part * a.head_dim + d, some), f, some);
+                   });
+                 }
+                 by_16(a.head_dim, [&](std::int64_t d, int some) {
+                   store(a.y + item * a.head_dim + d, div(load(o + d, some), all(s.l)), some);
+                 });
+               }
+             });
 }
 
 } // namespace

@@ -3,10 +3,11 @@
 //   avx2.cpp   = words_avx2.hpp   + kernels.inl, compiled for AVX2
 //   avx512.cpp = words_avx512.hpp + kernels.inl, compiled for AVX-512
 //
-// Everything is in an unnamed namespace and no inline function of a header may be left to the linker: it might take the copy
-// that was compiled here and run it where these instructions do not exist. test/gpu looks for such a symbol.
+// Everything is in an unnamed namespace and no inline function of a header may be left to the linker: it might take the
+// copy that was compiled here and run it where these instructions do not exist. test/gpu looks for such a symbol.
 
-// clang-format off: each builds on those before it
+// Each builds on those before it.
+// clang-format off
 #include "gpu/cpu/simd/rows.inl"
 #include "gpu/cpu/simd/linear.inl"
 #include "gpu/cpu/simd/attention.inl"

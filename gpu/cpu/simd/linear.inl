@@ -47,24 +47,29 @@ QUADRANT_WORD void by_panels(std::int32_t panels, Fn fn) {
 
 /// acc[r][p] += sum over k in [0, 8 * steps) of x[r][k] * w[p][k]; w at the first of P panels, panel_bytes apart.
 template <class Weights, int R, int P>
-QUADRANT_WORD void dot_tile(const std::byte* w, std::size_t panel_bytes, const std::byte* const* x, int steps, i32x16 (&acc)[R][P]) {
-  for (int step = 0; step < steps; ++step)
-#pragma GCC unroll 2
-    for (int half = 0; half < 2; ++half) {
-      typename Weights::word word[P];
+QUADRANT_WORD void dot_tile(const std::byte* w, std::size_t panel_bytes, const std::byte* const* x, int steps,
+                            i32x16 (&acc)[R][P]) {
+  // Two calls and not a loop of two: GCC 12 keeps the sums in registers only if the loops over them are innermost.
+  const auto half_step = [&](int step, int half) __attribute__((always_inline)) {
+    typename Weights::word word[P];
 #pragma GCC unroll 8
-      for (int p = 0; p < P; ++p)
-        word[p] = Weights::at(w + std::size_t(p) * panel_bytes + std::size_t(step) * Weights::bytes_per_8k, half);
+    for (int p = 0; p < P; ++p)
+      word[p] = Weights::at(w + std::size_t(p) * panel_bytes + std::size_t(step) * Weights::bytes_per_8k, half);
 #pragma GCC unroll 8
-      for (int r = 0; r < R; ++r) {
-        const auto four = all_quads(x[r] + step * 8 + half * 4);
+    for (int r = 0; r < R; ++r) {
+      const auto four = all_quads(x[r] + step * 8 + half * 4);
 #pragma GCC unroll 8
-        for (int p = 0; p < P; ++p) Weights::dot(acc[r][p], word[p], four);
-      }
+      for (int p = 0; p < P; ++p) Weights::dot(acc[r][p], word[p], four);
     }
+  };
+  for (int step = 0; step < steps; ++step) {
+    half_step(step, 0);
+    half_step(step, 1);
+  }
 }
 
-/// acc[r][p] = one fma chain over k in [0, n) of x[r][k] * w[p][k][lane]; weight_at gives the 16 floats of panel p at k.
+/// acc[r][p] = one fma chain over k in [0, n) of x[r][k] * w[p][k][lane]; weight_at gives the 16 floats of panel p at
+/// k.
 template <int R, int P, class WeightAt>
 QUADRANT_WORD void fma_tile(const float* const* x, std::int32_t n, WeightAt weight_at, f32x16 (&acc)[R][P]) {
 #pragma GCC unroll 8
@@ -125,13 +130,15 @@ std::int32_t find_runs(const act_view& x, const packed_weight& w, const scale_ru
   return n;
 }
 
-QUADRANT_WORD void finish(f32x16 y, const packed_weight& w, std::int32_t p, const linear_job& job, const linear_row& row) {
+QUADRANT_WORD void finish(f32x16 y, const packed_weight& w, std::int32_t p, const linear_job& job,
+                          const linear_row& row) {
   if (w.bias.size() != 0) y = add(y, load(w.bias.as<float>() + std::ptrdiff_t(job.first_panel + p) * panel));
   store(row.y + std::ptrdiff_t(p) * panel, y, std::min(panel, job.num_out - p * panel));
 }
 
 template <class Weights, int R, int P>
-[[gnu::noinline]] void int_tile(const linear_job& job, const packed_weight& w, const linear_row* rows, std::int32_t p0) {
+[[gnu::noinline]] void int_tile(const linear_job& job, const packed_weight& w, const linear_row* rows,
+                                std::int32_t p0) {
   const bool grouped = job.x->scale_group != 0;
   const auto* data = w.data.data() + std::size_t(job.first_panel + p0) * w.panel_bytes();
   const auto* w_scale = w.scale.as<float>() + std::ptrdiff_t(job.first_panel + p0) * panel;
@@ -147,7 +154,8 @@ template <class Weights, int R, int P>
       for (int p = 0; p < P; ++p) acc[r][p] = all(std::int32_t{0});
     const std::byte* x[R];
     for (int r = 0; r < R; ++r) x[r] = rows[r].x + run.first;
-    dot_tile<Weights>(data + std::size_t(run.first / 8) * Weights::bytes_per_8k, w.panel_bytes(), x, (run.end - run.first + 7) / 8, acc);
+    dot_tile<Weights>(data + std::size_t(run.first / 8) * Weights::bytes_per_8k, w.panel_bytes(), x,
+                      (run.end - run.first + 7) / 8, acc);
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r)
 #pragma GCC unroll 8
@@ -158,20 +166,28 @@ template <class Weights, int R, int P>
       }
   }
   for (int r = 0; r < R; ++r)
-    for (int p = 0; p < P; ++p) finish(grouped ? y[r][p] : mul(y[r][p], all(rows[r].scale[0])), w, p0 + p, job, rows[r]);
+    for (int p = 0; p < P; ++p)
+      finish(grouped ? y[r][p] : mul(y[r][p], all(rows[r].scale[0])), w, p0 + p, job, rows[r]);
 }
 
 template <bool IsBf16, int R, int P>
-[[gnu::noinline]] void float_tile(const linear_job& job, const packed_weight& w, const linear_row* rows, std::int32_t p0) {
+[[gnu::noinline]] void float_tile(const linear_job& job, const packed_weight& w, const linear_row* rows,
+                                  std::int32_t p0) {
   const float* x[R];
   for (int r = 0; r < R; ++r) x[r] = reinterpret_cast<const float*>(rows[r].x);
-  const auto first_word = std::size_t(job.first_panel + p0) * std::size_t(w.in) * panel, panel_words = std::size_t(w.in) * panel;
+  const auto first_word = std::size_t(job.first_panel + p0) * std::size_t(w.in) * panel,
+             panel_words = std::size_t(w.in) * panel;
   f32x16 y[R][P];
-  fma_tile(x, w.in, [&](int p, std::int32_t k) {
-    const auto at = first_word + std::size_t(p) * panel_words + std::size_t(k) * panel;
-    if constexpr (IsBf16) return from_bf16(load_u16(w.data.as<std::uint16_t>() + at));
-    else return load(w.data.as<float>() + at);
-  }, y);
+  fma_tile(
+      x, w.in,
+      [&](int p, std::int32_t k) {
+        const auto at = first_word + std::size_t(p) * panel_words + std::size_t(k) * panel;
+        if constexpr (IsBf16)
+          return from_bf16(load_u16(w.data.as<std::uint16_t>() + at));
+        else
+          return load(w.data.as<float>() + at);
+      },
+      y);
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 8
@@ -179,7 +195,8 @@ template <bool IsBf16, int R, int P>
 }
 
 /// Rows [0, n) x panels [p0, p0 + panels) of one weight.
-void run_item(const linear_job& job, const packed_weight& w, const linear_row* rows, std::int32_t n, std::int32_t p0, std::int32_t panels) {
+void run_item(const linear_job& job, const packed_weight& w, const linear_row* rows, std::int32_t n, std::int32_t p0,
+              std::int32_t panels) {
   by_tiles(n, [&](std::int32_t r, auto num_rows) {
     by_panels<num_rows()>(panels, [&](std::int32_t p, auto num_panels) {
       constexpr int R = num_rows(), P = num_panels();
@@ -195,7 +212,8 @@ void run_item(const linear_job& job, const packed_weight& w, const linear_row* r
 
 /// Makes rows [0, n) ready: row r reads x row x_row(r) and writes y(r).
 template <class RowOf, class OutputOf>
-void ready_rows(const linear_job& job, const packed_weight& w, std::int32_t n, linear_row* rows, RowOf x_row, OutputOf output) {
+void ready_rows(const linear_job& job, const packed_weight& w, std::int32_t n, linear_row* rows, RowOf x_row,
+                OutputOf output) {
   const auto in = std::int64_t(job.in);
   if (job.x->q == nullptr) {
     for (std::int32_t r = 0; r < n; ++r)
@@ -224,25 +242,28 @@ void ready_rows(const linear_job& job, const packed_weight& w, std::int32_t n, l
 void linear(team& t, const linear_args& a) {
   const auto& w = *a.weight;
   if (a.x.q != nullptr && !int_tiles_fit(a.x, w)) return reference::linear(t, a);
-  linear_job job{.x = &a.x, .in = w.in, .first_panel = a.first_out / panel, .num_out = a.num_out, .num_runs = 0, .runs = nullptr};
+  linear_job job{
+      .x = &a.x, .in = w.in, .first_panel = a.first_out / panel, .num_out = a.num_out, .num_runs = 0, .runs = nullptr};
   if (a.x.q != nullptr) job.num_runs = find_runs(a.x, w, &job.runs);
   const auto panels = (a.num_out + panel - 1) / panel;
   const auto across = (panels + panels_per_item - 1) / panels_per_item, rows_each = rows_per_item(t, a.rows, across);
   const auto down = (a.rows + rows_each - 1) / rows_each;
   const auto macs = std::int64_t(std::min(a.rows, rows_each)) * std::min(panels, panels_per_item) * panel * w.in;
-  t.parallel(std::int64_t(across) * down, grain_for(macs, macs_worth_a_thread), [&](std::int64_t begin, std::int64_t end) {
-    linear_row rows[most_rows_per_item];
-    std::int64_t ready = -1;
-    for (auto item = begin; item < end; ++item) {
-      const auto first = std::int32_t(item % down) * rows_each, n = std::min(rows_each, a.rows - first);
-      if (ready != item % down)
-        ready_rows(job, w, n, rows, [&](std::int32_t r) { return std::int64_t(first) + r; },
-                   [&](std::int32_t r) { return a.y + (std::int64_t(first) + r) * a.y_stride; });
-      ready = item % down;
-      const auto p0 = std::int32_t(item / down) * panels_per_item;
-      run_item(job, w, rows, n, p0, std::min(panels_per_item, panels - p0));
-    }
-  });
+  t.parallel(std::int64_t(across) * down, grain_for(macs, macs_worth_a_thread),
+             [&](std::int64_t begin, std::int64_t end) {
+               linear_row rows[most_rows_per_item];
+               std::int64_t ready = -1;
+               for (auto item = begin; item < end; ++item) {
+                 const auto first = std::int32_t(item % down) * rows_each, n = std::min(rows_each, a.rows - first);
+                 if (ready != item % down)
+                   ready_rows(
+                       job, w, n, rows, [&](std::int32_t r) { return std::int64_t(first) + r; },
+                       [&](std::int32_t r) { return a.y + (std::int64_t(first) + r) * a.y_stride; });
+                 ready = item % down;
+                 const auto p0 = std::int32_t(item / down) * panels_per_item;
+                 run_item(job, w, rows, n, p0, std::min(panels_per_item, panels - p0));
+               }
+             });
 }
 
 /// Some rows of one expert.
@@ -272,9 +293,10 @@ void grouped_linear(team& t, const grouped_linear_args& a) {
       const auto& part = parts[item / across];
       const auto& w = *a.weight[part.expert];
       if (ready != item / across)
-        ready_rows(job, w, part.num_rows, rows,
-                   [&](std::int32_t r) { return std::int64_t(a.x_row == nullptr ? part.first + r : a.x_row[part.first + r]); },
-                   [&](std::int32_t r) { return a.y + (std::int64_t(part.first) + r) * w.out; });
+        ready_rows(
+            job, w, part.num_rows, rows,
+            [&](std::int32_t r) { return std::int64_t(a.x_row == nullptr ? part.first + r : a.x_row[part.first + r]); },
+            [&](std::int32_t r) { return a.y + (std::int64_t(part.first) + r) * w.out; });
       ready = item / across;
       const auto p0 = std::int32_t(item % across) * panels_per_item;
       run_item(job, w, rows, part.num_rows, p0, std::min(panels_per_item, panels - p0));

@@ -6,7 +6,6 @@ namespace {
 
 constexpr float inf_f32 = std::numeric_limits<float>::infinity();
 constexpr float nan_f32 = std::numeric_limits<float>::quiet_NaN();
-constexpr float max_f32 = std::numeric_limits<float>::max();
 
 template <class T>
 T* scratch(slot use, std::int64_t n) {
@@ -88,7 +87,9 @@ inline void store_act(const float* x, std::int64_t row, std::int32_t cols, bool 
 
 // A range of rows worth another thread: about as long as waking it takes.
 constexpr std::int64_t worth_a_thread = 1 << 14; ///< elements of a row op
-constexpr std::int64_t grain_for(std::int64_t per_item, std::int64_t worth) { return per_item >= worth ? 1 : worth / (per_item + 1) + 1; }
+constexpr std::int64_t grain_for(std::int64_t per_item, std::int64_t worth) {
+  return per_item >= worth ? 1 : worth / (per_item + 1) + 1;
+}
 
 void embed(team& t, const embed_args& a) {
   if (a.table_type != dtype::bf16) return reference::embed(t, a); // a memcpy
@@ -98,7 +99,9 @@ void embed(team& t, const embed_args& a) {
       if (id < 0) id = a.token_slots[-1 - id];
       if (id < 0 || id >= a.vocab) id = 0; // as the reference does
       const auto* from = static_cast<const std::uint16_t*>(a.table) + std::int64_t(id) * a.hidden;
-      by_16(a.hidden, [&](std::int64_t h, int some) { store(a.x + row * a.hidden + h, from_bf16(load_u16(from + h, some)), some); });
+      by_16(a.hidden, [&](std::int64_t h, int some) {
+        store(a.x + row * a.hidden + h, from_bf16(load_u16(from + h, some)), some);
+      });
     }
   });
 }
@@ -109,7 +112,9 @@ void rms_norm(team& t, const rms_norm_args& a) {
     for (auto row = begin; row < end; ++row) {
       const float* x = a.x + row * a.cols;
       const auto r = all(inverse_rms(x, a.cols, a.eps));
-      by_16(a.cols, [&](std::int64_t c, int some) { store(y + c, mul(mul(load(x + c, some), r), load(a.weight + c, some)), some); });
+      by_16(a.cols, [&](std::int64_t c, int some) {
+        store(y + c, mul(mul(load(x + c, some), r), load(a.weight + c, some)), some);
+      });
       if (a.f != nullptr) store_act(y, row, a.cols, a.round_bf16, {.f = a.f});
       store_act(y, row, a.cols, a.round_bf16, a.out);
     }
@@ -118,30 +123,36 @@ void rms_norm(team& t, const rms_norm_args& a) {
 
 void head_norm_rope(team& t, const head_norm_rope_args& a) {
   const auto half = a.head_dim / 2;
-  t.parallel(a.tokens, grain_for(std::int64_t(a.heads) * a.head_dim, worth_a_thread), [&](std::int64_t begin, std::int64_t end) {
-    auto *y = scratch<float>(slot::row, 2 * std::int64_t(a.head_dim)), *o = y + a.head_dim;
-    for (auto row = begin; row < end; ++row) {
-      const float* cos = a.cos + std::int64_t(a.positions[row]) * half;
-      const float* sin = a.sin + std::int64_t(a.positions[row]) * half;
-      for (std::int32_t h = 0; h < a.heads; ++h) {
-        const float* x = a.x + row * a.stride + std::int64_t(h) * a.head_dim;
-        if (a.weight != nullptr) {
-          const auto r = all(inverse_rms(x, a.head_dim, a.eps));
-          by_16(a.head_dim, [&](std::int64_t d, int some) { store(y + d, mul(mul(load(x + d, some), r), load(a.weight + d, some)), some); });
-          x = y;
-        }
-        const auto factor = all(a.out.f != nullptr ? a.scale_factor : 1.0f); // times 1 keeps every value
-        by_16(half, [&](std::int64_t i, int some) {
-          const auto p = load(x + i, some), q = load(x + half + i, some), c = load(cos + i, some), s = load(sin + i, some);
-          store(o + i, mul(fms(p, c, mul(q, s)), factor), some);
-          store(o + half + i, mul(fma(q, c, mul(p, s)), factor), some);
-        });
-        const auto at = row * a.heads + h;
-        if (a.out.f != nullptr) store_act(o, at, a.head_dim, a.round_bf16, {.f = a.out.f});
-        else a.out.scale[at] = quantise_run(o, a.head_dim, a.out.q + at * a.head_dim) * a.scale_factor;
-      }
-    }
-  });
+  t.parallel(a.tokens, grain_for(std::int64_t(a.heads) * a.head_dim, worth_a_thread),
+             [&](std::int64_t begin, std::int64_t end) {
+               auto *y = scratch<float>(slot::row, 2 * std::int64_t(a.head_dim)), *o = y + a.head_dim;
+               for (auto row = begin; row < end; ++row) {
+                 const float* cos = a.cos + std::int64_t(a.positions[row]) * half;
+                 const float* sin = a.sin + std::int64_t(a.positions[row]) * half;
+                 for (std::int32_t h = 0; h < a.heads; ++h) {
+                   const float* x = a.x + row * a.stride + std::int64_t(h) * a.head_dim;
+                   if (a.weight != nullptr) {
+                     const auto r = all(inverse_rms(x, a.head_dim, a.eps));
+                     by_16(a.head_dim, [&](std::int64_t d, int some) {
+                       store(y + d, mul(mul(load(x + d, some), r), load(a.weight + d, some)), some);
+                     });
+                     x = y;
+                   }
+                   const auto factor = all(a.out.f != nullptr ? a.scale_factor : 1.0f); // times 1 keeps every value
+                   by_16(half, [&](std::int64_t i, int some) {
+                     const auto p = load(x + i, some), q = load(x + half + i, some), c = load(cos + i, some),
+                                s = load(sin + i, some);
+                     store(o + i, mul(fms(p, c, mul(q, s)), factor), some);
+                     store(o + half + i, mul(fma(q, c, mul(p, s)), factor), some);
+                   });
+                   const auto at = row * a.heads + h;
+                   if (a.out.f != nullptr)
+                     store_act(o, at, a.head_dim, a.round_bf16, {.f = a.out.f});
+                   else
+                     a.out.scale[at] = quantise_run(o, a.head_dim, a.out.q + at * a.head_dim) * a.scale_factor;
+                 }
+               }
+             });
 }
 
 void quantise(team& t, const quantise_args& a) {

@@ -26,7 +26,8 @@ std::int32_t greedy(const float* logits, std::int32_t vocab, bool* finite) {
   std::int32_t id = -1;
   float most = -inf_f32;
   for (std::int32_t lane = 0; lane < 16; ++lane)
-    if (value[lane] > most || (value[lane] == most && word[lane] + lane < id)) most = value[lane], id = word[lane] + lane;
+    if (value[lane] > most || (value[lane] == most && word[lane] + lane < id))
+      most = value[lane], id = word[lane] + lane;
   return id;
 }
 

@@ -5,7 +5,7 @@
 
 namespace quadrant::gpu::simd {
 
-enum class slot { runs, blocks, row, padded, corrections, tiles, keys, values, states, outputs, count };
+enum class slot { runs, blocks, row, padded, corrections, keys, values, states, outputs, count };
 
 /// At least `bytes` bytes, 64-byte aligned. What was there is lost, and so are earlier pointers of this slot.
 std::byte* scratch_bytes(slot use, std::size_t bytes);

@@ -1,4 +1,4 @@
-// gpu/cpu/simd/words_avx2.hpp: the vector words of AVX2 with FMA; see words_avx512.hpp. A word of 16 lanes is two registers.
+// gpu/cpu/simd/words_avx2.hpp: the words of words_avx512.hpp for AVX2 with FMA: 16 lanes are two registers.
 // Included by avx2.cpp alone, which is the only file compiled for these instructions
 #pragma once
 #include <cstddef>
@@ -39,7 +39,8 @@ QUADRANT_WORD f32x16 load(const float* p) { return {_mm256_loadu_ps(p), _mm256_l
 QUADRANT_WORD f32x16 load(const float* p, int n) {
   if (n >= 16) return load(p);
   const auto m = first(n);
-  return {_mm256_maskload_ps(p, _mm256_castps_si256(m.lo)), n <= 8 ? _mm256_setzero_ps() : _mm256_maskload_ps(p + 8, _mm256_castps_si256(m.hi))};
+  return {_mm256_maskload_ps(p, _mm256_castps_si256(m.lo)),
+          n <= 8 ? _mm256_setzero_ps() : _mm256_maskload_ps(p + 8, _mm256_castps_si256(m.hi))};
 }
 QUADRANT_WORD void store(float* p, f32x16 x) {
   _mm256_storeu_ps(p, x.lo);
@@ -52,7 +53,8 @@ QUADRANT_WORD void store(float* p, f32x16 x, int n) {
   __builtin_memcpy(p, lanes, std::size_t(n) * sizeof(float));
 }
 QUADRANT_WORD i32x16 load(const std::int32_t* p) {
-  return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)), _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p) + 1)};
+  return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)),
+          _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p) + 1)};
 }
 QUADRANT_WORD void store(std::int32_t* p, i32x16 x) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x.lo);
@@ -79,10 +81,18 @@ QUADRANT_WORD f32x16 rint(f32x16 a) {
   return {_mm256_round_ps(a.lo, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC),
           _mm256_round_ps(a.hi, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
 }
-QUADRANT_WORD mask16 less(f32x16 a, f32x16 b) { return {_mm256_cmp_ps(a.lo, b.lo, _CMP_LT_OQ), _mm256_cmp_ps(a.hi, b.hi, _CMP_LT_OQ)}; }
-QUADRANT_WORD mask16 at_most(f32x16 a, f32x16 b) { return {_mm256_cmp_ps(a.lo, b.lo, _CMP_LE_OQ), _mm256_cmp_ps(a.hi, b.hi, _CMP_LE_OQ)}; }
-QUADRANT_WORD mask16 equal(f32x16 a, f32x16 b) { return {_mm256_cmp_ps(a.lo, b.lo, _CMP_EQ_OQ), _mm256_cmp_ps(a.hi, b.hi, _CMP_EQ_OQ)}; }
-QUADRANT_WORD mask16 is_nan(f32x16 a) { return {_mm256_cmp_ps(a.lo, a.lo, _CMP_UNORD_Q), _mm256_cmp_ps(a.hi, a.hi, _CMP_UNORD_Q)}; }
+QUADRANT_WORD mask16 less(f32x16 a, f32x16 b) {
+  return {_mm256_cmp_ps(a.lo, b.lo, _CMP_LT_OQ), _mm256_cmp_ps(a.hi, b.hi, _CMP_LT_OQ)};
+}
+QUADRANT_WORD mask16 at_most(f32x16 a, f32x16 b) {
+  return {_mm256_cmp_ps(a.lo, b.lo, _CMP_LE_OQ), _mm256_cmp_ps(a.hi, b.hi, _CMP_LE_OQ)};
+}
+QUADRANT_WORD mask16 equal(f32x16 a, f32x16 b) {
+  return {_mm256_cmp_ps(a.lo, b.lo, _CMP_EQ_OQ), _mm256_cmp_ps(a.hi, b.hi, _CMP_EQ_OQ)};
+}
+QUADRANT_WORD mask16 is_nan(f32x16 a) {
+  return {_mm256_cmp_ps(a.lo, a.lo, _CMP_UNORD_Q), _mm256_cmp_ps(a.hi, a.hi, _CMP_UNORD_Q)};
+}
 QUADRANT_WORD f32x16 pick(mask16 m, f32x16 yes, f32x16 no) {
   return {_mm256_blendv_ps(no.lo, yes.lo, m.lo), _mm256_blendv_ps(no.hi, yes.hi, m.hi)};
 }
@@ -123,13 +133,17 @@ QUADRANT_WORD void store_i8(std::int8_t* p, i32x16 x, int n = 16) {
 }
 QUADRANT_WORD void store_u8(std::uint8_t* p, i32x16 x) {
   const auto words = narrow(x);
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1)));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
+                   _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1)));
 }
 QUADRANT_WORD i32x16 load_u16(const std::uint16_t* p, int n = 16) {
   __m256i words = _mm256_setzero_si256();
-  if (n >= 16) words = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
-  else __builtin_memcpy(&words, p, std::size_t(n) * 2);
-  return {_mm256_cvtepu16_epi32(_mm256_castsi256_si128(words)), _mm256_cvtepu16_epi32(_mm256_extracti128_si256(words, 1))};
+  if (n >= 16)
+    words = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  else
+    __builtin_memcpy(&words, p, std::size_t(n) * 2);
+  return {_mm256_cvtepu16_epi32(_mm256_castsi256_si128(words)),
+          _mm256_cvtepu16_epi32(_mm256_extracti128_si256(words, 1))};
 }
 QUADRANT_WORD void store_u16(std::uint16_t* p, i32x16 x, int n) { ///< lanes in [0, 65535]
   const auto words = _mm256_permute4x64_epi64(_mm256_packus_epi32(x.lo, x.hi), 0xd8);
@@ -176,7 +190,8 @@ QUADRANT_WORD quad all_quads(const void* p) {
 QUADRANT_WORD std::int32_t sum_bytes(const std::int8_t* p, int n) {
   auto acc = _mm256_setzero_si256();
   int i = 0;
-  for (; i + 32 <= n; i += 32) dot_u8_i8(acc, _mm256_set1_epi8(1), _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + i)));
+  for (; i + 32 <= n; i += 32)
+    dot_u8_i8(acc, _mm256_set1_epi8(1), _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + i)));
   auto sum = fold_sum(i32x16{acc, _mm256_setzero_si256()});
   for (; i < n; ++i) sum += p[i];
   return sum;
@@ -220,7 +235,8 @@ struct values_i8 { ///< 2 * 255 * 127 does not fit i16: even and odd bytes apart
   static constexpr std::size_t bytes_per_8k = 128;
   QUADRANT_WORD static word at(const std::byte* p, int half) { return i8_weights::at(p, half); }
   QUADRANT_WORD static void dot(i32x16& acc, word w, quad x) {
-    const auto even = _mm256_and_si256(x, _mm256_set1_epi16(0xff)), odd = _mm256_andnot_si256(_mm256_set1_epi16(0xff), x);
+    const auto even = _mm256_and_si256(x, _mm256_set1_epi16(0xff)),
+               odd = _mm256_andnot_si256(_mm256_set1_epi16(0xff), x);
     dot_u8_i8(acc.lo, even, w.lo);
     dot_u8_i8(acc.lo, odd, w.lo);
     dot_u8_i8(acc.hi, even, w.hi);

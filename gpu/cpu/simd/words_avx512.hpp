@@ -1,4 +1,5 @@
-// gpu/cpu/simd/words_avx512.hpp: the vector words of AVX-512 with VNNI. words_avx2.hpp has the same ones; the algorithms are in *.inl.
+// gpu/cpu/simd/words_avx512.hpp: the vector words of AVX-512 with VNNI; words_avx2.hpp has the same. *.inl are written
+// in them.
 //
 //   f32x16, i32x16   16 lanes, so that a 16-lane sum (rule 3) and a weight panel are one word in every instruction set
 //   mask16           one truth value a lane
@@ -103,9 +104,12 @@ QUADRANT_WORD float fold_max(f32x16 x) { ///< no lane NaN
 QUADRANT_WORD std::int32_t fold_sum(i32x16 x) { return _mm512_reduce_add_epi32(x); }
 QUADRANT_WORD std::int32_t fold_min(i32x16 x) { return _mm512_reduce_min_epi32(x); }
 
-// Inline assembly, because GCC 12 spills the sums of a large tile around _mm512_dpbusd_epi32.
+// Inline assembly, because GCC 12 spills the sums of a large tile around _mm512_dpbusd_epi32; on a local, because an
+// array's element would be spilled again.
 QUADRANT_WORD void dot_u8_i8(i32x16& acc, __m512i u8, __m512i i8) {
-  asm("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(u8), "v"(i8));
+  auto sum = acc;
+  asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(u8), "v"(i8));
+  acc = sum;
 }
 
 QUADRANT_WORD quad all_quads(const void* p) {
@@ -125,7 +129,8 @@ QUADRANT_WORD std::int32_t sum_bytes(const std::int8_t* p, int n) {
   return _mm512_reduce_add_epi32(acc);
 }
 
-/// i8 weights x i8 quads. The weights become unsigned by adding `offset`: the caller takes offset * (sum of the row) away again.
+/// i8 weights x i8 quads. The weights become unsigned by adding `offset`: the caller takes offset * (sum of the row)
+/// away again.
 struct i8_weights {
   using word = __m512i;
   static constexpr std::size_t bytes_per_8k = 128;
@@ -151,7 +156,9 @@ struct i4_weights {
 struct values_i8 {
   using word = __m512i;
   static constexpr std::size_t bytes_per_8k = 128;
-  QUADRANT_WORD static word at(const std::byte* p, int half) { return _mm512_loadu_si512(p + std::ptrdiff_t(half) * 64); }
+  QUADRANT_WORD static word at(const std::byte* p, int half) {
+    return _mm512_loadu_si512(p + std::ptrdiff_t(half) * 64);
+  }
   QUADRANT_WORD static void dot(i32x16& acc, word w, quad x) { dot_u8_i8(acc, x, w); }
 };
 

@@ -1,0 +1,71 @@
+// test/actors/answers.hpp: asks an engine and waits for the answer.
+#pragma once
+#include <chrono>
+#include <future>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "actors/engine.hpp"
+
+namespace quadrant::test {
+
+struct answer {
+  std::vector<std::int32_t> tokens;
+  std::vector<std::uint64_t> digests;
+  actors::finish why = actors::finish::stop;
+  std::vector<float> logits;
+
+  bool operator==(const answer&) const = default;
+};
+
+class collector final : public actors::token_sink {
+public:
+  void token(std::int32_t index, std::int32_t id, std::uint64_t digest) override {
+    in_order_ = in_order_ && std::size_t(index) == sofar_.tokens.size();
+    sofar_.tokens.push_back(id);
+    sofar_.digests.push_back(digest);
+    count_.store(sofar_.tokens.size());
+  }
+  void logits(std::int32_t, std::int32_t, std::span<const float> rows) override { sofar_.logits.insert(sofar_.logits.end(), rows.begin(), rows.end()); }
+  void finished(actors::finish why) override {
+    sofar_.why = why;
+    if (in_order_) end_.set_value(std::move(sofar_)); // a second end would throw: exactly one comes
+    else end_.set_value(failure{errc::corrupt, "tokens came out of order"});
+  }
+  void failed(const failure& why) override { end_.set_value(why); }
+
+  [[nodiscard]] std::size_t count() const { return count_.load(); }
+  /// The answer; a stream that hangs is an error.
+  result<answer> wait(std::chrono::seconds patience = std::chrono::seconds(120)) {
+    auto future = end_.get_future();
+    if (future.wait_for(patience) != std::future_status::ready) return {errc::deadline, "the answer did not end"};
+    return future.get();
+  }
+
+private:
+  answer sofar_;
+  bool in_order_ = true;
+  std::atomic<std::size_t> count_{0};
+  std::promise<result<answer>> end_;
+};
+
+struct asked {
+  std::uint64_t id = 0;
+  std::shared_ptr<collector> sink;
+};
+inline asked ask(actors::engine& engine, actors::generation what) {
+  auto sink = std::make_shared<collector>();
+  return {engine.submit(std::move(what), sink), sink};
+}
+
+/// Waits until the cluster holds nothing for any request; the last state seen.
+inline actors::cluster_status settled(actors::engine& engine) {
+  for (int i = 0;; ++i) {
+    auto now = engine.status();
+    if ((now.blocks_used == 0 && now.requests_live == 0 && now.credits_out == 0 && now.leases == 0) || i == 500) return now;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+}
+
+} // namespace quadrant::test

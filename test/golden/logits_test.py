@@ -1,0 +1,60 @@
+"""`quadrant logits --precision f32` agrees with forward.py on every logit, for every kind of checkpoint and split over workers.
+
+    logits_test.py PROGRAM ROOT
+"""
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from forward import forward, load
+from program import logits
+
+TOLERANCE = 1e-3  # absolute; rounding of f32 stays two orders below
+TOKENS = 150  # ends in the third KV block
+
+RANDOM = [  # arguments of make_random.py
+    [],
+    ["--dtype", "f16", "--untied"],
+    ["--dtype", "f32", "--attention-bias", "--no-norm-topk", "--theta", "1000000"],
+    ["--dense-layers", "0", "2", "--experts", "6", "--top-k", "3"],
+    ["--int4", "64", "--untied", "--attention-bias"],
+    ["--int4", "128", "--expert-width", "128", "--kv-heads", "4", "--layers", "4", "--no-norm-topk"],
+    ["--dtype", "f32", "--hidden", "192", "--heads", "6", "--head-dim", "32", "--vocab", "1000", "--top-k", "1"],
+]
+
+
+def held_out(folder, count):
+    ids = (folder / "heldout_tokens.txt").read_text().replace("\n", ",").split(",")
+    return [int(i) for i in ids[:count]]
+
+
+def main(program, root):
+    here, worst = Path(__file__).parent, 0.0
+    splits = {"": [], "  pp2-tp2-ep2": ["--topology", root / "config/profiles/pp2-tp2-ep2.toml"]}
+
+    def check(title, checkpoint, tokens):
+        nonlocal worst
+        exact = forward(*load(checkpoint), tokens)
+        for name, flags in splits.items():
+            found = np.abs(logits(program, checkpoint, tokens, "--precision", "f32", *flags) - exact).max()
+            found = found if np.isfinite(found) else np.inf
+            print(f"{found:.1e}  {title}{name}", flush=True)
+            worst = max(worst, found)
+
+    check("model/default", root / "model/default", held_out(root / "model/default", TOKENS))
+    with tempfile.TemporaryDirectory() as scratch:
+        for seed, arguments in enumerate(RANDOM, 1):
+            folder = Path(scratch, str(seed))
+            subprocess.run([sys.executable, "-B", here / "make_random.py", folder, "--seed", str(seed), *arguments],
+                           check=True, stdout=subprocess.DEVNULL)
+            vocab = load(folder)[0]["vocab_size"]
+            check(f"seed {seed} {' '.join(arguments)}", folder, np.random.default_rng(seed).integers(0, vocab, TOKENS).tolist())
+    print(f"largest difference {worst:.1e}, allowed {TOLERANCE}")
+    return 0 if worst <= TOLERANCE else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], Path(sys.argv[2])))

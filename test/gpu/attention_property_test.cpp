@@ -1,0 +1,350 @@
+// kv_append and attend over whole lives of sequences: every back-end, any chunks, any company.
+#include <cmath>
+#include <numeric>
+
+#include "gpu/math.hpp"
+#include "test/gpu/op_data.hpp"
+
+namespace quadrant::test {
+namespace {
+
+using gpu::block_tokens;
+using gpu::dtype;
+
+struct shape {
+  std::int32_t q_heads, kv_heads, head_dim;
+  dtype type;
+  bool unsound = false; ///< some K, V or q hold a NaN
+};
+
+/// The q, k, v of one sequence, all positions.
+struct life {
+  std::int32_t length;
+  std::vector<float> q, k, v; ///< [length, heads, D]
+
+  life(op_data& d, const shape& s, std::int32_t n) : length(n) {
+    const bool wild = d.below(4) == 0; // then single keys win everything, and little is folded
+    const auto rows = [&](std::int32_t heads) {
+      const auto cols = heads * s.head_dim;
+      auto list = d.rows(n, cols, s.unsound);
+      if (!wild)
+        for (auto& x : list)
+          if (!(std::fabs(x) <= 1)) x = x * 1e-4f; // NaN stays
+      return list;
+    };
+    q = rows(s.q_heads), k = rows(s.kv_heads), v = rows(s.kv_heads);
+    const float sharp = d.one_of({0.5f, 1.0f, 3.0f});
+    for (auto& x : k) x *= sharp;
+  }
+};
+
+/// Rows [first, first + num) of one life in one micro-batch.
+struct piece {
+  const life* of;
+  std::int32_t first, num;
+  std::vector<std::int32_t>* blocks;
+};
+
+/// A pool, and the steps that run on it.
+class kv_world {
+public:
+  kv_world(const shape& s, std::int32_t num_blocks, const gpu::ops_table& ops, gpu::team& team)
+      : s_(s), layout_{.num_layers = 2, .num_kv_heads = s.kv_heads, .head_dim = s.head_dim, .type = s.type}, ops_(ops),
+        team_(team), pool_(std::size_t(num_blocks) * layout_.block_bytes()) {}
+
+  [[nodiscard]] gpu::aligned_bytes& pool() { return pool_; }
+
+  /// Appends the pieces' rows and attends from them; y [rows, q_heads, D] in the order of the pieces. `split`: the
+  /// first segment that is a part of its own (0: one part).
+  std::vector<float> step(const std::vector<piece>& pieces, std::int32_t split = 0) {
+    std::int32_t rows = 0, own = 0, reach = 0;
+    std::vector<gpu::sequence_rows> sequences;
+    for (const auto& p : pieces) {
+      sequences.push_back({.first_row = rows,
+                           .num_rows = p.num,
+                           .first_position = p.first,
+                           .own_row = own,
+                           .blocks = p.blocks->data()});
+      rows += p.num;
+      own += p.num + p.first % block_tokens;
+      reach = std::max(reach, p.first + p.num);
+    }
+    const auto kv_width = std::int64_t(s_.kv_heads) * s_.head_dim, q_width = std::int64_t(s_.q_heads) * s_.head_dim;
+    std::vector<float> k, v, q;
+    for (const auto& p : pieces) {
+      const auto take = [&p](std::vector<float>& to, const std::vector<float>& from, std::int64_t width) {
+        to.insert(to.end(), from.begin() + p.first * width, from.begin() + (p.first + p.num) * width);
+      };
+      take(k, p.of->k, kv_width), take(v, p.of->v, kv_width), take(q, p.of->q, q_width);
+    }
+    const auto own_words = std::size_t(own) * std::size_t(kv_width);
+    std::vector<float> own_k(own_words), own_v(own_words), own_k_scale(std::size_t(own) * std::size_t(s_.kv_heads)),
+        own_v_scale = own_k_scale;
+    const gpu::own_rows_view view{own_k.data(), own_v.data(), own_k_scale.data(), own_v_scale.data()};
+    ops_.kv_append(team_, {.k = k.data(),
+                           .v = v.data(),
+                           .k_stride = kv_width,
+                           .v_stride = kv_width,
+                           .sequences = sequences.data(),
+                           .num_sequences = std::int32_t(sequences.size()),
+                           .pool = pool_.data(),
+                           .layout = layout_,
+                           .layer = 1,
+                           .own = view});
+
+    std::vector<float> rounded(q.size()), q_scale(std::size_t(rows) * std::size_t(s_.q_heads));
+    std::vector<std::int8_t> q_int(q.size());
+    const bool ints = s_.type == dtype::i8;
+    gpu::act_view act{.f = rounded.data()};
+    if (ints) act = {.q = q_int.data(), .scale = q_scale.data(), .scale_group = s_.head_dim};
+    ops_.quantise(
+        team_,
+        {.x = q.data(), .rows = rows, .cols = std::int32_t(q_width), .round_bf16 = s_.type == dtype::bf16, .out = act});
+
+    const auto heads = std::size_t(rows) * std::size_t(s_.q_heads), width = std::size_t(s_.head_dim);
+    const auto attend = [&](std::int32_t first, std::int32_t last, std::int32_t parts, std::vector<float>& m,
+                            std::vector<float>& l, std::vector<float>& o) {
+      m.assign(heads * std::size_t(parts), 7), l = m, o.assign(m.size() * width, 7);
+      ops_.attend(team_, {.q = act,
+                          .num_q_heads = s_.q_heads,
+                          .sequences = sequences.data(),
+                          .num_sequences = std::int32_t(sequences.size()),
+                          .pool = pool_.data(),
+                          .layout = layout_,
+                          .layer = 1,
+                          .own = view,
+                          .first_segment = first,
+                          .last_segment = last,
+                          .num_parts = parts,
+                          .m = m.data(),
+                          .l = l.data(),
+                          .o = o.data()});
+    };
+    std::vector<float> m, l, o, y(heads * width);
+    std::int32_t parts = 1;
+    if (split == 0)
+      attend(0, INT32_MAX, 1, m, l, o);
+    else {
+      const auto segments = (reach - 1) / gpu::segment_tokens + 1;
+      const auto later = std::max(1, segments - split);
+      std::vector<float> m0, l0, o0, m1, l1, o1;
+      attend(0, split, 1, m0, l0, o0);
+      attend(split, split + later, later, m1, l1, o1);
+      parts = 1 + later;
+      for (std::size_t h = 0; h < heads; ++h) { // the parts of a head side by side
+        const auto from = std::ptrdiff_t(h) * later, n = std::ptrdiff_t(later), w = std::ptrdiff_t(width);
+        m.push_back(m0[h]), m.insert(m.end(), m1.begin() + from, m1.begin() + from + n);
+        l.push_back(l0[h]), l.insert(l.end(), l1.begin() + from, l1.begin() + from + n);
+        o.insert(o.end(), o0.begin() + std::ptrdiff_t(h) * w, o0.begin() + std::ptrdiff_t(h + 1) * w);
+        o.insert(o.end(), o1.begin() + from * w, o1.begin() + (from + n) * w);
+      }
+    }
+    ops_.merge(team_, {.m = m.data(),
+                       .l = l.data(),
+                       .o = o.data(),
+                       .tokens = rows,
+                       .heads = s_.q_heads,
+                       .num_parts = parts,
+                       .head_dim = s_.head_dim,
+                       .y = y.data()});
+    return y;
+  }
+
+private:
+  shape s_;
+  gpu::kv_layout layout_;
+  const gpu::ops_table& ops_;
+  gpu::team& team_;
+  gpu::aligned_bytes pool_;
+};
+
+std::int32_t blocks_of(std::int32_t length) { return (length + block_tokens - 1) / block_tokens; }
+
+/// The whole life of one sequence in chunks of the sizes given, in blocks first_block, first_block + 1, ...
+outcome live(const life& one, const std::vector<std::int32_t>& chunks, const shape& s, const gpu::ops_table& ops,
+             gpu::team& team) {
+  kv_world world(s, blocks_of(one.length), ops, team);
+  std::vector<std::int32_t> blocks(std::size_t(blocks_of(one.length)));
+  std::iota(blocks.rbegin(), blocks.rend(), 0); // not in order
+  outcome out;
+  std::int32_t first = 0;
+  for (const auto n : chunks) {
+    const auto y = world.step({{&one, first, n, &blocks}});
+    out.f.insert(out.f.end(), y.begin(), y.end());
+    first += n;
+  }
+  RC_ASSERT(first == one.length);
+  if (s.type == dtype::i8)
+    out.q.assign(world.pool().as<std::int8_t>(), world.pool().as<std::int8_t>() + world.pool().size());
+  return out;
+}
+
+std::vector<std::int32_t> random_chunks(op_data& d, std::int32_t length, std::int32_t most) {
+  std::vector<std::int32_t> chunks;
+  for (std::int32_t done = 0; done < length; done += chunks.back())
+    chunks.push_back(std::min(length - done, d.between(1, most)));
+  return chunks;
+}
+
+shape random_shape(op_data& d, bool unsound) {
+  const auto kv_heads = d.between(1, 2), head_dim = d.one_of({8, 16, 16, 32, 48, 64});
+  return {kv_heads * d.between(1, 3), kv_heads, head_dim, d.one_of({dtype::i8, dtype::i8, dtype::f32, dtype::bf16}),
+          unsound};
+}
+
+std::int32_t random_length(op_data& d) {
+  return d.one_of({1, 2, 5, 63, 64, 65, 127, 128, 129, d.between(1, 150), d.between(1, 150)});
+}
+
+} // namespace
+
+TEST_CASE("attention") {
+  property(
+      "every back-end gives the reference's bits, in its answers and in the pool",
+      [](std::uint64_t seed) {
+        op_data d(seed);
+        const auto s = random_shape(d, d.below(3) == 0);
+        const life one(d, s, random_length(d));
+        const auto chunks = random_chunks(d, one.length, d.one_of({20, 70, 200}));
+        every_back_end_agrees(
+            [&](const gpu::ops_table& ops, gpu::team& team) { return live(one, chunks, s, ops, team); });
+      },
+      30);
+
+  property(
+      "any chunks of a sequence give the bits of one chunk, and leave the same pool",
+      [](std::uint64_t seed) {
+        op_data d(seed);
+        const auto s = random_shape(d, false);
+        const life one(d, s, random_length(d));
+        for (const auto isa : gpu::available_isas()) {
+          const auto& ops = *gpu::ops_for(isa).value();
+          const auto whole = live(one, {one.length}, s, ops, team_of(3));
+          RC_ASSERT(live(one, random_chunks(d, one.length, d.one_of({3, 70, 100})), s, ops, team_of(3)) == whole);
+        }
+      },
+      30);
+
+  property(
+      "company changes nothing",
+      [](std::uint64_t seed) {
+        op_data d(seed);
+        const auto s = random_shape(d, false);
+        const life a(d, s, random_length(d)), b(d, s, random_length(d));
+        const auto a_chunks = random_chunks(d, a.length, 60), b_chunks = random_chunks(d, b.length, 60);
+        for (const auto isa : gpu::available_isas()) {
+          const auto& ops = *gpu::ops_for(isa).value();
+          const auto alone = live(a, a_chunks, s, ops, team_of(1));
+          kv_world world(s, blocks_of(a.length) + blocks_of(b.length), ops, team_of(3));
+          std::vector<std::int32_t> a_blocks(std::size_t(blocks_of(a.length))),
+              b_blocks(std::size_t(blocks_of(b.length)));
+          std::iota(a_blocks.begin(), a_blocks.end(), blocks_of(b.length));
+          std::iota(b_blocks.begin(), b_blocks.end(), 0);
+          outcome together;
+          std::int32_t a_first = 0, b_first = 0;
+          for (std::size_t n = 0; n < a_chunks.size(); ++n) {
+            std::vector<piece> pieces;
+            if (n < b_chunks.size()) pieces.push_back({&b, b_first, b_chunks[n], &b_blocks}), b_first += b_chunks[n];
+            pieces.push_back({&a, a_first, a_chunks[n], &a_blocks});
+            const auto y = world.step(pieces);
+            together.f.insert(together.f.end(), y.end() - std::ptrdiff_t(a_chunks[n]) * s.q_heads * s.head_dim,
+                              y.end());
+            a_first += a_chunks[n];
+          }
+          RC_ASSERT(together == outcome{.f = alone.f});
+        }
+      },
+      20);
+
+  property(
+      "f32 attention is softmax(q k) v",
+      [](std::uint64_t seed) {
+        op_data d(seed);
+        const shape s{2, 1, 16, dtype::f32};
+        life one(d, s, d.between(1, 200));
+        for (auto* list : {&one.q, &one.k, &one.v})
+          for (auto& x : *list) x = std::clamp(x, -2.0f, 2.0f);
+        for (const auto isa : gpu::available_isas()) {
+          const auto got = live(one, random_chunks(d, one.length, 90), s, *gpu::ops_for(isa).value(), team_of(1)).f;
+          const auto t = d.below(one.length), h = d.below(2);
+          std::vector<double> p;
+          double sum = 0;
+          for (std::int32_t j = 0; j <= t; ++j) {
+            double dot = 0;
+            for (std::int32_t i = 0; i < 16; ++i)
+              dot += double(one.q[std::size_t((t * 2 + h) * 16 + i)]) * double(one.k[std::size_t(j * 16 + i)]);
+            p.push_back(std::exp(dot));
+            sum += p.back();
+          }
+          for (std::int32_t i = 0; i < 16; ++i) {
+            double expected = 0;
+            for (std::int32_t j = 0; j <= t; ++j)
+              expected += p[std::size_t(j)] / sum * double(one.v[std::size_t(j * 16 + i)]);
+            RC_ASSERT(std::abs(double(got[std::size_t((t * 2 + h) * 16 + i)]) - expected) < 1e-4);
+          }
+        }
+      },
+      20);
+
+  property(
+      "i8 attention is close to f32 attention, sealed blocks included",
+      [](std::uint64_t seed) {
+        op_data d(seed);
+        shape s{2, 1, 32, dtype::f32};
+        life one(d, s, d.between(65, 200));
+        for (auto* list : {&one.q, &one.k, &one.v})
+          for (auto& x : *list) x = std::clamp(x, -1.0f, 1.0f);
+        const auto exact = live(one, {one.length}, s, reference_ops(), team_of(1)).f;
+        s.type = dtype::i8;
+        const auto got = live(one, {one.length}, s, reference_ops(), team_of(1)).f;
+        double error = 0, size = 0;
+        for (std::size_t n = 0; n < got.size(); ++n)
+          error += std::pow(double(got[n] - exact[n]), 2), size += std::pow(double(exact[n]), 2);
+        RC_ASSERT(error < 0.01 * size);
+      },
+      10);
+}
+
+TEST_CASE("segments fold the same in one part and in several, on every back-end") {
+  const auto& fast = *gpu::choose_ops().value();
+  for (const auto type : {dtype::i8, dtype::f32, dtype::bf16})
+    for (const std::int32_t length : {1023, 1024, 1025, 2049, 2100}) {
+      op_data d{std::uint64_t(length)};
+      const shape s{2, 1, 16, type};
+      const life one(d, s, length);
+      const std::int32_t last = 3;
+      std::vector<std::int32_t> blocks(std::size_t(blocks_of(length)));
+      std::iota(blocks.begin(), blocks.end(), 0);
+      kv_world past(s, blocks_of(length), fast, team_of(3));
+      for (std::int32_t first = 0; first < length - last; first += 256)
+        past.step({{&one, first, std::min(256, length - last - first), &blocks}});
+      outcome expected;
+      for (const auto isa : gpu::available_isas())
+        for (const std::int32_t split : {0, 1, 2}) {
+          kv_world here(s, blocks_of(length), *gpu::ops_for(isa).value(), team_of(3));
+          std::copy_n(past.pool().data(), past.pool().size(), here.pool().data());
+          const outcome got{.f = here.step({{&one, length - last, last, &blocks}}, split)};
+          if (expected.f.empty()) expected = got;
+          CHECK_MESSAGE(got == expected,
+                        gpu::ops_for(isa).value()->name << " " << to_string(type) << " " << length << " " << split);
+        }
+    }
+}
+
+TEST_CASE("a NaN reaches the answers that see it, and no earlier ones") {
+  for (const auto type : {dtype::i8, dtype::f32, dtype::bf16})
+    for (const auto isa : gpu::available_isas())
+      for (const bool in_k : {true, false}) {
+        op_data d(5);
+        const shape s{1, 1, 16, type};
+        life one(d, s, 150);
+        for (auto* list : {&one.k, &one.v, &one.q}) // nothing so far away that its weight is 0
+          for (auto& x : *list) x = std::clamp(x, -1.0f, 1.0f) * 0.1f;
+        (in_k ? one.k : one.v)[70 * 16 + 3] = nan_f32;
+        const auto y = live(one, {60, 60, 30}, s, *gpu::ops_for(isa).value(), team_of(3)).f;
+        for (std::int32_t t = 0; t < 150; ++t)
+          CHECK((y[std::size_t(t) * 16 + 3] != y[std::size_t(t) * 16 + 3]) == (t >= 70));
+      }
+}
+
+} // namespace quadrant::test

@@ -1,0 +1,77 @@
+#include <cmath>
+
+#include "gpu/math.hpp"
+#include "test/gpu/op_data.hpp"
+
+namespace quadrant::test {
+
+using gpu::dtype;
+
+TEST_CASE("packed_weight") {
+  property("f32 and bf16 come back as they went in", [](std::uint64_t seed) {
+    op_data d(seed);
+    const auto out = d.between(1, 50), in = d.between(1, 90);
+    const auto w = d.reals(std::int64_t(out) * in);
+    for (const auto type : {dtype::f32, dtype::bf16}) {
+      const auto packed = gpu::pack(type, w, out, in, 0);
+      std::vector<float> back(w.size());
+      gpu::unpack(packed, back);
+      for (std::size_t n = 0; n < w.size(); ++n)
+        RC_ASSERT(std::bit_cast<std::uint32_t>(back[n]) ==
+                  std::bit_cast<std::uint32_t>(type == dtype::f32 ? w[n] : gpu::round_bf16(w[n])));
+    }
+  });
+
+  property(
+      "i8 and i4 come back within half a step of their group",
+      [](std::uint64_t seed) {
+        op_data d(seed);
+        const auto out = d.between(1, 40), in = d.between(1, 300), group = d.one_of({32, 64, 128, in});
+        std::vector<float> w(std::size_t(out) * std::size_t(in));
+        for (auto& x : w) x = float(d.between(-1'000'000, 1'000'000)) * 1e-6f;
+        for (const auto type : {dtype::i8, dtype::i4}) {
+          const auto packed = gpu::pack(type, w, out, in, group);
+          RC_ASSERT(packed.groups() == (in + group - 1) / group);
+          std::vector<float> back(w.size());
+          gpu::unpack(packed, back);
+          for (std::int32_t n = 0; n < out; ++n)
+            for (std::int32_t k = 0; k < in; ++k) {
+              float amax = 0;
+              for (auto i = k / group * group; i < std::min(in, (k / group + 1) * group); ++i)
+                amax = std::max(amax, std::fabs(w[std::size_t(n * in + i)]));
+              const float step = amax / (type == dtype::i8 ? 127.0f : 7.0f);
+              RC_ASSERT(std::fabs(back[std::size_t(n * in + k)] - w[std::size_t(n * in + k)]) <= step * 0.5001f);
+            }
+        }
+      },
+      40);
+
+  property("a checkpoint's own int4 keeps every nibble, scale and zero", [](std::uint64_t seed) {
+    op_data d(seed);
+    const auto out = d.between(1, 40), in = d.between(1, 200), group = d.one_of({32, 64, 128, in}), zero = d.below(16);
+    const auto groups = (in + group - 1) / group;
+    std::vector<std::uint8_t> q(std::size_t(out) * std::size_t(in));
+    for (auto& x : q) x = std::uint8_t(d.below(16));
+    const auto scale = d.reals(std::int64_t(out) * groups);
+    const auto packed = gpu::pack_i4(q, scale, zero, out, in, group);
+    std::vector<float> back(q.size());
+    gpu::unpack(packed, back);
+    for (std::int32_t n = 0; n < out; ++n)
+      for (std::int32_t k = 0; k < in; ++k)
+        RC_ASSERT(back[std::size_t(n * in + k)] ==
+                  float(int(q[std::size_t(n * in + k)]) - zero) * scale[std::size_t(n * groups + k / group)]);
+  });
+
+  property("what pads a matrix means 0", [](std::uint64_t seed) {
+    op_data d(seed);
+    const auto out = d.between(1, 40), in = d.between(1, 60), zero = d.below(16);
+    std::vector<std::uint8_t> q(std::size_t(out) * std::size_t(in), std::uint8_t(zero)); // the matrix itself is 0 too
+    const auto packed = gpu::pack_i4(q, d.reals(out), zero, out, in, in);
+    for (std::size_t n = 0; n < packed.data.size(); ++n)
+      RC_ASSERT(packed.data.as<std::uint8_t>()[n] == (zero | (zero << 4)));
+    const auto i8 = gpu::pack(dtype::i8, std::vector<float>(q.size(), 0.0f), out, in, in);
+    for (std::size_t n = 0; n < i8.data.size(); ++n) RC_ASSERT(i8.data.as<std::int8_t>()[n] == 0);
+  });
+}
+
+} // namespace quadrant::test

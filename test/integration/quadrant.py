@@ -1,0 +1,158 @@
+"""Runs the program for the tests of this folder: one command at a time, or a server with clients."""
+import http.client
+import json
+import os
+import socket
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PROFILES = ROOT / "config" / "profiles"
+MODEL = ROOT / "model" / "default"
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def check(condition, what):
+    if not condition:
+        raise AssertionError(what)
+
+
+def call(program, *arguments, timeout=120, **env):
+    """(exit status, stdout, stderr)"""
+    done = subprocess.run([program, *map(str, arguments)], capture_output=True, text=True, timeout=timeout, env={**os.environ, **env})
+    return done.returncode, done.stdout, done.stderr
+
+
+def run_json(program, *arguments, **env):
+    status, out, err = call(program, "run", *arguments, "--json", **env)
+    check(status == 0, f"run {arguments}: exit {status}, {err}")
+    return json.loads(out.splitlines()[-1])
+
+
+class Server:
+    """`quadrant serve` on free ports; ended with SIGTERM."""
+
+    def __init__(self, program, *arguments):
+        self.program, self.port, self.control = program, free_port(), free_port()
+        self.process = subprocess.Popen(
+            [program, "serve", "--port", str(self.port), "--control-port", str(self.control), *map(str, arguments)],
+            stderr=subprocess.PIPE, text=True)
+        self.log, self.told = [], False
+        self.reader = threading.Thread(target=lambda: self.log.extend(self.process.stderr))
+        self.reader.start()
+
+    def __enter__(self):
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                if self.get("/health")[0] == 200:
+                    return self
+            except OSError:
+                pass
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.__exit__()
+                raise AssertionError("the server did not come up: " + "".join(self.log))
+            time.sleep(0.05)
+
+    def __exit__(self, *_):
+        self.terminate()
+        try:
+            self.status = self.process.wait(60)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError("the server did not end on SIGTERM")
+        finally:
+            self.reader.join()
+
+    def terminate(self):
+        """SIGTERM, once: a second one ends it at once."""
+        if self.process.poll() is None and not self.told:
+            self.told = True
+            self.process.terminate()
+
+    def get(self, path):
+        c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        c.request("GET", path)
+        r = c.getresponse()
+        body = r.read().decode()
+        c.close()
+        return r.status, body
+
+    def cluster(self):
+        status, out, err = call(self.program, "status", "--connect", f"127.0.0.1:{self.control}", "--json")
+        check(status == 0, err)
+        return json.loads(out)
+
+    def settled(self):
+        """The state once no request holds anything."""
+        for _ in range(200):
+            state = self.cluster()
+            books = state["books"]
+            if not (books["requests_live"] or books["blocks_used"] or books["leases"] or books["credits_out"]):
+                break
+            time.sleep(0.05)
+        return state
+
+    def stream(self, question, leave_after=None, **fields):
+        """One streamed answer: {"text", "finish", "error", "done"}; leave_after: hang up after so many chunks."""
+        c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
+        body = {"messages": [{"role": "user", "content": question}], "stream": True, **fields}
+        c.request("POST", "/v1/chat/completions", json.dumps(body), {"Content-Type": "application/json"})
+        r = c.getresponse()
+        out = {"text": "", "finish": None, "error": None, "done": False, "status": r.status}
+        chunks = 0
+        try:
+            for line in r:
+                line = line.decode().strip()
+                if line == "data: [DONE]":
+                    out["done"] = True
+                elif line.startswith("data: "):
+                    event = json.loads(line[len("data: "):])
+                    if "error" in event:
+                        out["error"] = event["error"]["message"]
+                        continue
+                    for choice in event["choices"]:
+                        out["text"] += choice["delta"].get("content") or ""
+                        out["finish"] = choice.get("finish_reason") or out["finish"]
+                    chunks += 1
+                    if chunks == leave_after:
+                        break
+        finally:
+            c.close()
+            r.close()
+        return out
+
+
+def at_once(jobs):
+    """The results of all jobs, run in threads of their own."""
+    results = [None] * len(jobs)
+
+    def work(i):
+        try:
+            results[i] = jobs[i]()
+        except Exception as e:  # shown by whoever looks at the result
+            results[i] = e
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(len(jobs))]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    return results
+
+
+def main(tests, program):
+    """Runs the given functions; the first failure ends with its words."""
+    for test in tests:
+        start = time.monotonic()
+        test(program)
+        print(f"ok  {test.__doc__.splitlines()[0]}  ({time.monotonic() - start:.1f} s)", flush=True)
+    print(f"{len(tests)} passed, 0 failed")
