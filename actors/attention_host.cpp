@@ -6,7 +6,9 @@ attention_host::attention_host(parts p)
     : parts_(std::move(p)), link_(std::make_shared<worker_link>()),
       kv_memory_(std::size_t(parts_.kv_blocks) * parts_.shard->kv.block_bytes()),
       landing_memory_(parts_.plan->landing_of(parts_.id).bytes()), token_slots_(std::size_t(parts_.token_slots)),
-      device_(std::make_unique<gpu::device>(parts_.name, gpu::team_options{.num_threads = parts_.threads, .pin = parts_.pin, .spin = parts_.pin})) {
+      device_(std::make_unique<gpu::device>(
+          parts_.name, gpu::team_options{.num_threads = parts_.threads, .pin = parts_.pin, .spin = parts_.pin},
+          parts_.pump)) {
   auto& endpoint = *parts_.endpoint;
   const auto& plan = *parts_.plan;
   kv_ref_ = endpoint.register_memory({kv_memory_.data(), kv_memory_.size()});
@@ -19,12 +21,13 @@ attention_host::attention_host(parts p)
   if (plan.num_groups(parts_.id.kind) > 0) link_->expert_layout = plan.dispatch_of(parts_.id.kind);
   link_->failed = parts_.failed;
   link_->self = endpoint.self();
-  link_->self.inbox = endpoint.open_inbox([link = link_](std::span<const std::byte> message) { take_arrival(*link, message); });
+  link_->self.inbox =
+      endpoint.open_inbox([link = link_](std::span<const std::byte> message) { take_arrival(*link, message); });
 
   for (std::uint32_t i = 0; i < plan.slots_of(parts_.id.kind); ++i) {
     slot s;
-    s.frame = std::make_unique<model::frame>(parts_.shard->config, parts_.shard->numerics, parts_.shard->spec, parts_.shard->shape,
-                                             plan.frame_of(parts_.id.kind));
+    s.frame = std::make_unique<model::frame>(parts_.shard->config, parts_.shard->numerics, parts_.shard->spec,
+                                             parts_.shard->shape, plan.frame_of(parts_.id.kind));
     s.arena_key = endpoint.register_memory(s.frame->arena()).key;
     s.stream = device_->make_stream();
     s.fabric = std::make_unique<slot_fabric>(link_, i, s.frame->arena(), s.arena_key);
@@ -46,10 +49,14 @@ void attention_host::connect(const std::vector<peer>& peers) { link_->around = p
 
 void attention_host::launch(std::uint32_t index, model::batch step, launch_hooks hooks) {
   auto& s = slots_[index];
-  const model::step_env env{.ops = parts_.ops, .f = s.frame.get(), .kv_pool = kv_memory_.data(), .token_slots = token_slots_.data()};
-  model::step_hooks step_hooks{.previous = hooks.in_order && !previous_.empty() ? &previous_ : nullptr, .kv_ready = std::move(hooks.kv_ready), .done = {}};
+  const model::step_env env{
+      .ops = parts_.ops, .f = s.frame.get(), .kv_pool = kv_memory_.data(), .token_slots = token_slots_.data()};
+  model::step_hooks step_hooks{.previous = hooks.in_order && !previous_.empty() ? &previous_ : nullptr,
+                               .kv_ready = std::move(hooks.kv_ready),
+                               .done = {}};
   if (hooks.done) step_hooks.done = [frame = s.frame.get(), done = std::move(hooks.done)] { done(*frame); };
-  previous_ = model::enqueue(parts_.shard->program, env, std::move(step), *s.stream, s.fabric.get(), std::move(step_hooks));
+  previous_ =
+      model::enqueue(parts_.shard->program, env, std::move(step), *s.stream, s.fabric.get(), std::move(step_hooks));
 }
 
 } // namespace quadrant::actors

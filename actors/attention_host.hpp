@@ -1,5 +1,5 @@
-// actors/attention_host.hpp: what a prefill shard and a decode worker have in common: a part of the model on a device, its KV pool, and
-// one frame, stream and fabric for each micro-batch slot.
+// actors/attention_host.hpp: what a prefill shard and a decode worker have in common: a part of the model on a device,
+// its KV pool, and one frame, stream and fabric for each micro-batch slot.
 //
 //   actor ─ launch(slot, batch) ─▶ stream of the slot ─▶ done on the device thread ─▶ a message to the actor
 // Threads built by the node agent; launch: the owning actor
@@ -29,6 +29,7 @@ public:
     std::shared_ptr<transport::endpoint> endpoint;
     int threads = 1;
     bool pin = false;
+    std::shared_ptr<gpu::device_pump> pump; ///< null: the device has threads of its own
     std::int32_t kv_blocks = 0;
     std::int32_t token_slots = 0;
     std::function<void(failure)> failed; ///< a peer is lost; any thread

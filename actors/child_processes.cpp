@@ -13,7 +13,8 @@
 
 namespace quadrant::actors {
 
-result<void> child_processes::start(const std::string& name, const std::filesystem::path& executable, const std::vector<std::string>& arguments) {
+result<void> child_processes::start(const std::string& name, const std::filesystem::path& executable,
+                                    const std::vector<std::string>& arguments) {
   std::vector<std::string> words{executable.string()};
   words.insert(words.end(), arguments.begin(), arguments.end());
   std::vector<char*> argv;
@@ -47,7 +48,8 @@ std::optional<std::string> child_processes::ended() {
 void child_processes::end() {
   for (const auto& c : children_) kill(c.pid, SIGTERM);
   for (int i = 0; i < 300 && !children_.empty(); ++i) {
-    while (ended()) {}
+    while (ended()) {
+    }
     if (!children_.empty()) std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
   for (const auto& c : children_) kill(c.pid, SIGKILL);

@@ -20,7 +20,8 @@ public:
   child_processes& operator=(const child_processes&) = delete;
 
   /// Starts `executable arguments…`; the child gets SIGTERM if this process dies.
-  result<void> start(const std::string& name, const std::filesystem::path& executable, const std::vector<std::string>& arguments);
+  result<void> start(const std::string& name, const std::filesystem::path& executable,
+                     const std::vector<std::string>& arguments);
   /// The name of a child that has ended since, if any.
   std::optional<std::string> ended();
   /// SIGTERM, a while to leave, SIGKILL.

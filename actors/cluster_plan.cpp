@@ -34,7 +34,8 @@ std::optional<worker_id> worker_id::parse(std::string_view name) {
   } else if (parts.size() == 2 && parts[0] == "decode") {
     if (const auto tp = number(parts[1])) return worker_id{role::decode, 0, *tp};
   } else if (parts.size() == 3 && parts[0] == "experts" && (parts[1] == "prefill" || parts[1] == "decode")) {
-    if (const auto ep = number(parts[2])) return worker_id{parts[1] == "prefill" ? role::prefill_experts : role::decode_experts, 0, *ep};
+    if (const auto ep = number(parts[2]))
+      return worker_id{parts[1] == "prefill" ? role::prefill_experts : role::decode_experts, 0, *ep};
   }
   return std::nullopt;
 }
@@ -47,9 +48,12 @@ result<cluster_plan> cluster_plan::make(const topology& t, const model::model_co
   plan.names_ = t.worker_names();
   const auto say = [](std::string what) { return failure{errc::invalid_argument, std::move(what)}; };
   if (t.prefill_pp > config.num_layers)
-    return say("prefill.pp = " + std::to_string(t.prefill_pp) + " is more than the model's " + std::to_string(config.num_layers) + " layers");
+    return say("prefill.pp = " + std::to_string(t.prefill_pp) + " is more than the model's " +
+               std::to_string(config.num_layers) + " layers");
   for (const auto ep : {t.experts_prefill_ep, t.experts_decode_ep})
-    if (ep > config.num_experts) return say("experts: " + std::to_string(ep) + " groups are more than the model's " + std::to_string(config.num_experts) + " experts");
+    if (ep > config.num_experts)
+      return say("experts: " + std::to_string(ep) + " groups are more than the model's " +
+                 std::to_string(config.num_experts) + " experts");
   for (const auto& name : plan.names_)
     if (const auto id = *worker_id::parse(name); id.kind == role::prefill || id.kind == role::decode) {
       auto shape = model::shape_of(config, plan.shard_of(id));
@@ -64,7 +68,8 @@ std::uint32_t cluster_plan::row_of(worker_id id) const {
   case role::prefill: return std::uint32_t(id.stage * t.prefill_tp + id.rank);
   case role::decode: return std::uint32_t(t.prefill_pp * t.prefill_tp + id.rank);
   case role::prefill_experts: return std::uint32_t(t.prefill_pp * t.prefill_tp + t.decode_tp + id.rank);
-  case role::decode_experts: return std::uint32_t(t.prefill_pp * t.prefill_tp + t.decode_tp + t.experts_prefill_ep + id.rank);
+  case role::decode_experts:
+    return std::uint32_t(t.prefill_pp * t.prefill_tp + t.decode_tp + t.experts_prefill_ep + id.rank);
   }
   return 0;
 }
@@ -83,7 +88,8 @@ model::frame_limits cluster_plan::frame_of(role kind) const {
     const auto tokens = std::int32_t(topology_.prefill_micro_batch_tokens);
     return {.tokens = tokens, .sequences = tokens, .outputs = tokens};
   }
-  const auto rows = std::int32_t((topology_.decode_max_sequences + topology_.decode_micro_batches - 1) / topology_.decode_micro_batches);
+  const auto rows = std::int32_t((topology_.decode_max_sequences + topology_.decode_micro_batches - 1) /
+                                 topology_.decode_micro_batches);
   return {.tokens = rows, .sequences = rows, .outputs = rows};
 }
 
@@ -99,10 +105,13 @@ attention_landing cluster_plan::landing_of(worker_id id) const {
   const std::size_t head_bytes = numerics_.activation == gpu::dtype::i8 ? 1 : sizeof(float);
   const std::size_t residual = std::size_t(config_.hidden_size) * sizeof(float);
   const std::size_t share = (tokens + std::size_t(spec.tp) - 1) / std::size_t(spec.tp) * residual;
-  const std::size_t part = std::max({tokens * std::size_t(shape.q_heads) * std::max(std::size_t(config_.head_dim) * head_bytes, sizeof(float)),
-                                     tokens * std::size_t(shape.hidden_part) * sizeof(float), share,
-                                     std::size_t(limits.outputs) * std::size_t(shape.vocab_part) * sizeof(float)});
-  return {.slots = slots_of(id.kind), .tp = std::uint32_t(spec.tp), .part_bytes = spec.tp == 1 ? 0 : part,
+  const std::size_t part = std::max(
+      {tokens * std::size_t(shape.q_heads) * std::max(std::size_t(config_.head_dim) * head_bytes, sizeof(float)),
+       tokens * std::size_t(shape.hidden_part) * sizeof(float), share,
+       std::size_t(limits.outputs) * std::size_t(shape.vocab_part) * sizeof(float)});
+  return {.slots = slots_of(id.kind),
+          .tp = std::uint32_t(spec.tp),
+          .part_bytes = spec.tp == 1 ? 0 : part,
           .residual_bytes = shape.embeds ? 0 : tokens * residual};
 }
 
@@ -123,7 +132,9 @@ dispatch_landing cluster_plan::dispatch_of(role attention) const {
 
 cluster_plan::expert_range cluster_plan::experts_of(role attention, std::int32_t ep_rank) const {
   const auto groups = num_groups(attention);
-  const auto start = [&](std::int32_t r) { return r * (config_.num_experts / groups) + std::min(r, config_.num_experts % groups); };
+  const auto start = [&](std::int32_t r) {
+    return r * (config_.num_experts / groups) + std::min(r, config_.num_experts % groups);
+  };
   return {start(ep_rank), start(ep_rank + 1)};
 }
 
@@ -144,7 +155,8 @@ neighbours cluster_plan::around(worker_id id, const std::vector<peer>& peers) co
   n.tp_rank = std::uint32_t(id.rank);
   const auto tp = shard_of(id).tp;
   for (std::int32_t rank = 0; rank < tp; ++rank) n.tp_ranks.push_back(peers[row_of({id.kind, id.stage, rank})]);
-  if (id.kind == role::prefill && id.stage + 1 < topology_.prefill_pp) n.next_stage = peers[row_of({role::prefill, id.stage + 1, id.rank})];
+  if (id.kind == role::prefill && id.stage + 1 < topology_.prefill_pp)
+    n.next_stage = peers[row_of({role::prefill, id.stage + 1, id.rank})];
   n.caller = caller_of(id);
   const auto experts = id.kind == role::prefill ? role::prefill_experts : role::decode_experts;
   for (std::int32_t ep = 0; ep < num_groups(id.kind); ++ep) {

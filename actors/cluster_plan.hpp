@@ -1,5 +1,5 @@
-// actors/cluster_plan.hpp: what a topology means for one model: which worker is who, how large its memory is, whom it talks to.
-// Every process computes the same plan from the same topology and model; only addresses come from the view.
+// actors/cluster_plan.hpp: what a topology means for one model: which worker is who, how large its memory is, whom it
+// talks to. Every process computes the same plan from the same topology and model; only addresses come from the view.
 #pragma once
 #include <cstdint>
 #include <optional>
@@ -37,11 +37,11 @@ public:
   [[nodiscard]] const std::vector<std::string>& workers() const noexcept { return names_; } ///< the rows of a view
   [[nodiscard]] std::uint32_t row_of(worker_id id) const;
 
-  [[nodiscard]] model::shard_spec shard_of(worker_id id) const;       ///< attention workers
-  [[nodiscard]] model::frame_limits frame_of(role kind) const;        ///< of one slot
-  [[nodiscard]] std::uint32_t slots_of(role kind) const;              ///< micro-batches of the phase
-  [[nodiscard]] attention_landing landing_of(worker_id id) const;     ///< attention workers
-  [[nodiscard]] dispatch_landing dispatch_of(role attention) const;   ///< of the groups that serve this phase
+  [[nodiscard]] model::shard_spec shard_of(worker_id id) const;     ///< attention workers
+  [[nodiscard]] model::frame_limits frame_of(role kind) const;      ///< of one slot
+  [[nodiscard]] std::uint32_t slots_of(role kind) const;            ///< micro-batches of the phase
+  [[nodiscard]] attention_landing landing_of(worker_id id) const;   ///< attention workers
+  [[nodiscard]] dispatch_landing dispatch_of(role attention) const; ///< of the groups that serve this phase
   [[nodiscard]] std::int32_t num_groups(role attention) const;
   struct expert_range {
     std::int32_t first, end;

@@ -6,14 +6,16 @@ namespace quadrant::actors {
 namespace {
 
 scheduler::decode_limits limits_of(const topology& t) {
-  return {.max_sequences = std::int32_t(t.decode_max_sequences), .launch_ahead = std::int32_t(t.decode_launch_ahead),
+  return {.max_sequences = std::int32_t(t.decode_max_sequences),
+          .launch_ahead = std::int32_t(t.decode_launch_ahead),
           .micro_batches = std::int32_t(t.decode_micro_batches)};
 }
 
 model::batch read_batch(wire::DecodeStep::Reader step) {
   model::batch b;
   for (const auto row : step.getRows()) {
-    b.outputs.push_back({.row = std::int32_t(b.ids.size()), .slot = row.getSlot(), .sampling = read(row.getSampling())});
+    b.outputs.push_back(
+        {.row = std::int32_t(b.ids.size()), .slot = row.getSlot(), .sampling = read(row.getSampling())});
     b.ids.push_back(row.getToken());
     b.sequences.push_back({.num_rows = 1, .first_position = row.getPosition(), .blocks = read_ints(row.getBlocks())});
   }
@@ -56,7 +58,8 @@ decode_worker::behavior_type decode_worker::make_behavior() {
             followers_.clear();
             const auto& names = host_->about().plan->workers();
             for (std::size_t row = 0; row < workers.size(); ++row)
-              if (const auto id = *worker_id::parse(names[row]); id.kind == role::decode && id.rank != 0) followers_.push_back(as<decode_actor>(workers[row]));
+              if (const auto id = *worker_id::parse(names[row]); id.kind == role::decode && id.rank != 0)
+                followers_.push_back(as<decode_actor>(workers[row]));
             now("serving");
           },
           [this](const msg::status_query&) { return report(); }};
@@ -81,16 +84,21 @@ void decode_worker::grant_waiting() {
     const auto& [message, request] = waiting_.front();
     const auto v = message.view();
     const auto id = v->getRequest();
-    auto lease = core_.reserve({.id = id, .prompt_tokens = v->getPromptTokens(), .max_new_tokens = v->getMaxNewTokens(), .stop_tokens = read_ints(v->getStopTokens())});
+    auto lease = core_.reserve({.id = id,
+                                .prompt_tokens = v->getPromptTokens(),
+                                .max_new_tokens = v->getMaxNewTokens(),
+                                .stop_tokens = read_ints(v->getStopTokens())});
     if (!lease && lease.error().code == errc::out_of_blocks) return;
     if (lease) sequences_.insert_or_assign(id, sequence{v->getAttempt(), request, read(v->getSampling())});
-    send(request, msg::lease::make([&](wire::Lease::Builder& b) {
-           b.setRequest(id);
-           b.setAttempt(v->getAttempt());
-           if (!lease) return write(b.initProblem(), lease.error());
-           b.setSlot(lease->slot);
-           write_ints([&](unsigned n) { return b.initBlocks(n); }, lease->blocks);
-         }, id));
+    send(request, msg::lease::make(
+                      [&](wire::Lease::Builder& b) {
+                        b.setRequest(id);
+                        b.setAttempt(v->getAttempt());
+                        if (!lease) return write(b.initProblem(), lease.error());
+                        b.setSlot(lease->slot);
+                        write_ints([&](unsigned n) { return b.initBlocks(n); }, lease->blocks);
+                      },
+                      id));
     waiting_.pop_front();
   }
 }
@@ -150,14 +158,16 @@ void decode_worker::commit(const msg::decode_step_done& message) {
     for (auto& gap : gaps_) gap.rest();
   for (const auto& out : outcomes) {
     const auto& s = sequences_.at(out.sequence);
-    send(s.request, msg::token::make([&](wire::Token::Builder& b) {
-           b.setRequest(out.sequence);
-           b.setAttempt(s.attempt);
-           b.setIndex(out.index);
-           b.setToken(out.token);
-           b.setDigest(v->getDigests()[unsigned(out.row)]);
-           b.setFinished(std::uint8_t(out.end));
-         }, out.sequence, 16));
+    send(s.request, msg::token::make(
+                        [&](wire::Token::Builder& b) {
+                          b.setRequest(out.sequence);
+                          b.setAttempt(s.attempt);
+                          b.setIndex(out.index);
+                          b.setToken(out.token);
+                          b.setDigest(v->getDigests()[unsigned(out.row)]);
+                          b.setFinished(std::uint8_t(out.end));
+                        },
+                        out.sequence, 16));
     if (out.end != scheduler::ending::none) sequences_.erase(out.sequence);
   }
   grant_waiting();

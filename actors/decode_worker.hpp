@@ -1,5 +1,6 @@
-// actors/decode_worker.hpp: one tensor-parallel rank of the decode replica. Rank 0 decides: it leases slots and blocks, schedules steps ahead of
-// the device, and tells tokens; the other ranks execute its numbered step log and sample the same tokens themselves.
+// actors/decode_worker.hpp: one tensor-parallel rank of the decode replica. Rank 0 decides: it leases slots and blocks,
+// schedules steps ahead of the device, and tells tokens; the other ranks execute its numbered step log and sample the
+// same tokens themselves.
 #pragma once
 #include <deque>
 #include <map>
@@ -18,7 +19,7 @@ class decode_worker : public observed<decode_actor::base> {
 public:
   decode_worker(caf::actor_config& config, std::shared_ptr<attention_host> host);
   behavior_type make_behavior() override;
-  void on_exit() override; 
+  void on_exit() override;
 
 private:
   struct sequence {
@@ -26,7 +27,8 @@ private:
     request_actor request;
     gpu::sampling sampling;
   };
-  /// The time between two steps of a micro-batch with no new sequence between them: what the framework costs the device.
+  /// The time between two steps of a micro-batch with no new sequence between them: what the framework costs the
+  /// device.
   struct gap_meter {
     std::int64_t last_end_ns = 0, idle_ns = 0, step_ns = 0;
     void step(std::int64_t started_ns, std::int64_t ended_ns);

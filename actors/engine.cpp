@@ -32,7 +32,8 @@ failure wrong(std::string what) { return {errc::invalid_argument, std::move(what
 class cluster_engine final : public engine {
 public:
   cluster_engine(engine_options options, std::shared_ptr<const cluster_plan> plan)
-      : plan_(std::move(plan)), system_config_(plan_->layout().heartbeat_ms), system_(system_config_), options_(std::move(options)) {}
+      : plan_(std::move(plan)), system_config_(plan_->layout().heartbeat_ms), system_(system_config_),
+        options_(std::move(options)) {}
 
   ~cluster_engine() override {
     if (gateway_) caf::anon_send_exit(gateway_, caf::exit_reason::user_shutdown); // it ends what is live
@@ -49,13 +50,19 @@ public:
     const auto token = options_.cluster_token.empty() ? new_token() : options_.cluster_token;
     const auto gateway_link = std::make_shared<std::promise<gateway_actor>>();
     const auto front = gateway_link->get_future().share();
-    supervisor_ = system_.spawn<supervisor>(supervisor::charge{.plan = plan_, .topology_text = to_toml(plan_->layout()),
-                                                               .model = std::filesystem::absolute(options_.model).string(),
-                                                               .precision = plan_->layout().precision, .token = token, .planner = planner_, .router = router_,
-                                                               .lost = [front](const msg::worker_down& message) { caf::anon_send(front.get(), message); }});
+    supervisor_ = system_.spawn<supervisor>(
+        supervisor::charge{.plan = plan_,
+                           .topology_text = to_toml(plan_->layout()),
+                           .model = std::filesystem::absolute(options_.model).string(),
+                           .precision = plan_->layout().precision,
+                           .token = token,
+                           .planner = planner_,
+                           .router = router_,
+                           .lost = [front](const msg::worker_down& message) { caf::anon_send(front.get(), message); }});
     std::promise<result<void>> opened;
     auto outcome = opened.get_future();
-    gateway_ = system_.spawn<gateway>(plan_, router_, planner_, supervisor_, [&opened](result<void> how) { opened.set_value(std::move(how)); });
+    gateway_ = system_.spawn<gateway>(plan_, router_, planner_, supervisor_,
+                                      [&opened](result<void> how) { opened.set_value(std::move(how)); });
     gateway_link->set_value(gateway_);
 
     auto port = system_.middleman().publish(supervisor_, options_.control_port, loopback, /*reuse address*/ true);
@@ -65,14 +72,19 @@ public:
     control_port_ = *port;
 
     const auto& processes = plan_->layout().processes;
-    if (processes.empty()) agent_ = system_.spawn<node_agent, caf::detached>("main", supervisor_, [](const failure&) {});
+    if (processes.empty())
+      agent_ = system_.spawn<node_agent, caf::detached>("main", supervisor_, [](const failure&) {});
     if (options_.start_nodes) {
-      const auto program = options_.executable.empty() ? std::filesystem::read_symlink("/proc/self/exe") : options_.executable;
+      const auto program =
+          options_.executable.empty() ? std::filesystem::read_symlink("/proc/self/exe") : options_.executable;
       for (const auto& process : processes)
-        QUADRANT_TRY_VOID(children_.start(process.name, program, {"node", "--join", loopback + (":" + std::to_string(control_port_)), "--name", process.name}));
+        QUADRANT_TRY_VOID(children_.start(
+            process.name, program,
+            {"node", "--join", loopback + (":" + std::to_string(control_port_)), "--name", process.name}));
     }
     while (outcome.wait_for(poll_period) != std::future_status::ready)
-      if (const auto name = children_.ended(); name) return {errc::peer_lost, "process " + *name + " ended while the cluster was starting"};
+      if (const auto name = children_.ended(); name)
+        return {errc::peer_lost, "process " + *name + " ended while the cluster was starting"};
     return outcome.get();
   }
 
@@ -115,7 +127,9 @@ public:
     result<cluster_status> answer(errc::unavailable, "the supervisor does not answer");
     self->request(whom, status_timeout, msg::status_query::make([](auto&) {}))
         .receive([&](const msg::status_report& report) { answer = read(*report.view()); },
-                 [&](const caf::error& e) { answer = failure{errc::unavailable, "the supervisor does not answer: " + caf::to_string(e)}; });
+                 [&](const caf::error& e) {
+                   answer = failure{errc::unavailable, "the supervisor does not answer: " + caf::to_string(e)};
+                 });
     return answer;
   }
 
@@ -123,7 +137,9 @@ private:
   /// Waits a moment for the steps in flight, so that no worker sends to one that has ended already.
   void settle() {
     const auto end = std::chrono::steady_clock::now() + settle_patience;
-    for (auto now = status(); now.serving && (now.credits_out > 0 || now.blocks_used > 0) && std::chrono::steady_clock::now() < end; now = status())
+    for (auto now = status();
+         now.serving && (now.credits_out > 0 || now.blocks_used > 0) && std::chrono::steady_clock::now() < end;
+         now = status())
       std::this_thread::sleep_for(std::chrono::milliseconds(2));
   }
   /// Fills in what the request left open.
@@ -134,11 +150,14 @@ private:
       if (token < 0 || token >= c.vocab_size)
         return wrong("token " + std::to_string(token) + " is not in the vocabulary of " + std::to_string(c.vocab_size));
     const auto room = c.max_position_embeddings - std::int32_t(what.tokens.size());
-    if (what.all_logits) what.max_new_tokens = 0;
-    else if (what.max_new_tokens == 0) what.max_new_tokens = std::max(1, std::min(c.max_new_tokens, room));
+    if (what.all_logits)
+      what.max_new_tokens = 0;
+    else if (what.max_new_tokens == 0)
+      what.max_new_tokens = std::max(1, std::min(c.max_new_tokens, room));
     if (what.max_new_tokens < 0 || what.max_new_tokens > room)
-      return wrong("the prompt has " + std::to_string(what.tokens.size()) + " tokens and " + std::to_string(what.max_new_tokens) +
-                   " new ones are wanted, but the model has " + std::to_string(c.max_position_embeddings) + " positions");
+      return wrong("the prompt has " + std::to_string(what.tokens.size()) + " tokens and " +
+                   std::to_string(what.max_new_tokens) + " new ones are wanted, but the model has " +
+                   std::to_string(c.max_position_embeddings) + " positions");
     return {};
   }
 
@@ -168,12 +187,14 @@ result<std::unique_ptr<engine>> engine::start(engine_options options) {
   if (!precision) return wrong("precision must be f32, bf16, w8a8 or w4a8, not " + options.layout.precision);
   QUADRANT_TRY(auto config, model::read_model_config(options.model));
   QUADRANT_TRY(auto plan, cluster_plan::make(options.layout, config, gpu::numerics_of(*precision)));
-  auto made = std::make_unique<cluster_engine>(std::move(options), std::make_shared<const cluster_plan>(std::move(plan)));
+  auto made =
+      std::make_unique<cluster_engine>(std::move(options), std::make_shared<const cluster_plan>(std::move(plan)));
   QUADRANT_TRY_VOID(made->open());
   return std::unique_ptr<engine>(std::move(made));
 }
 
-result<void> run_node(const std::string& host, std::uint16_t port, const std::string& name, const std::function<bool()>& stop) {
+result<void> run_node(const std::string& host, std::uint16_t port, const std::string& name,
+                      const std::function<bool()>& stop) {
   system_config config(topology{}.heartbeat_ms);
   caf::actor_system system(config);
   QUADRANT_TRY(const auto supervisor, connect(system, host, port));

@@ -24,10 +24,10 @@ namespace quadrant::actors {
 struct engine_options {
   std::filesystem::path model;
   topology layout;
-  bool start_nodes = true;           ///< false: the processes of the topology join by themselves
-  std::filesystem::path executable;  ///< `quadrant`, for the processes to start; empty: this program
-  std::uint16_t control_port = 0;    ///< where processes join and `quadrant status` asks, on loopback; 0: any
-  std::string cluster_token;         ///< for the data plane's handshake; empty: a random one
+  bool start_nodes = true;          ///< false: the processes of the topology join by themselves
+  std::filesystem::path executable; ///< `quadrant`, for the processes to start; empty: this program
+  std::uint16_t control_port = 0;   ///< where processes join and `quadrant status` asks, on loopback; 0: any
+  std::string cluster_token;        ///< for the data plane's handshake; empty: a random one
 };
 
 struct generation {
@@ -48,7 +48,8 @@ struct cluster_status {
   bool serving = false;
   std::string note;
   std::vector<actor_status> actors;
-  std::int64_t blocks_total = 0, blocks_free = 0, blocks_used = 0, blocks_cached = 0, leases = 0, requests_live = 0, credits_out = 0;
+  std::int64_t blocks_total = 0, blocks_free = 0, blocks_used = 0, blocks_cached = 0, leases = 0, requests_live = 0,
+               credits_out = 0;
   std::vector<std::pair<std::string, double>> gauges; ///< of one name several: one a worker
 };
 std::string to_json(const cluster_status& status);
@@ -56,7 +57,8 @@ std::string to_json(const cluster_status& status);
 class engine {
 public:
   /// Returns when the cluster serves.
-  /// Errors  errc::not_found, errc::corrupt, errc::invalid_argument: model or topology; errc::peer_lost: a process ended while it started
+  /// Errors  errc::not_found, errc::corrupt, errc::invalid_argument: model or topology; errc::peer_lost: a process
+  /// ended while it started
   static result<std::unique_ptr<engine>> start(engine_options options);
   virtual ~engine() = default; ///< ends requests, actors and processes
 
@@ -70,7 +72,8 @@ public:
 
 /// Runs one process of a cluster until its supervisor is gone or `stop` says so. name: empty takes any that is missing.
 /// Errors  errc::peer_lost: nobody answers at host:port, or the supervisor is gone
-result<void> run_node(const std::string& host, std::uint16_t port, const std::string& name, const std::function<bool()>& stop);
+result<void> run_node(const std::string& host, std::uint16_t port, const std::string& name,
+                      const std::function<bool()>& stop);
 
 /// The state of a cluster of another process.
 /// Errors  errc::peer_lost: nobody answers at host:port; errc::unavailable: its supervisor is too busy or gone

@@ -1,7 +1,7 @@
 // actors/envelope.hpp: a Cap'n Proto message as a CAF message element.
 //
-// One immutable message in standard framing (segment table, segments) in one 8-byte aligned block, shared by reference count:
-// copying an envelope copies a pointer, a local send moves it, a remote one copies the bytes once, on receipt.
+// One immutable message in standard framing (segment table, segments) in one 8-byte aligned block, shared by reference
+// count: copying an envelope copies a pointer, a local send moves it, a remote one copies the bytes once, on receipt.
 // Errors  a malformed or oversized message from the wire is refused while it is deserialised; the actor never sees it
 // Threads any; views are cheap and made fresh, since a Cap'n Proto reader counts its own traversal
 #pragma once
@@ -40,8 +40,8 @@ struct frame_block {
   [[nodiscard]] kj::ArrayPtr<const capnp::word> array() const { return {words.get(), num_words}; }
 };
 
-/// Builds a message inside the block that becomes its frame. Word 0 is kept for the segment table of a one-segment message, so
-/// sealing copies only when the first segment overflowed.
+/// Builds a message inside the block that becomes its frame. Word 0 is kept for the segment table of a one-segment
+/// message, so sealing copies only when the first segment overflowed.
 class block_builder final : public capnp::MessageBuilder {
 public:
   explicit block_builder(std::size_t hint_words)
@@ -88,7 +88,8 @@ public:
   /// Reads the message; use it only while the envelope lives.
   class view_type {
   public:
-    explicit view_type(const frame_block& f) : reader_(f.array(), options()), root_(reader_.template getRoot<Schema>()) {}
+    explicit view_type(const frame_block& f)
+        : reader_(f.array(), options()), root_(reader_.template getRoot<Schema>()) {}
     const typename Schema::Reader* operator->() const { return &root_; }
     const typename Schema::Reader& operator*() const { return root_; }
 
@@ -139,8 +140,10 @@ public:
         if (auto e = f.apply_raw(bytes, block.get())) return e;
         received = {std::move(block), static_cast<std::uint32_t>(bytes / sizeof(capnp::word))};
         try {
-          view_type check{received};
-        } catch (const kj::Exception&) { return caf::sec::invalid_argument; }
+          (void)view_type { received } -> totalSize(); // walks every pointer: a handler that reads it later cannot fail
+        } catch (const kj::Exception&) {
+          return caf::sec::invalid_argument;
+        }
       }
       x.frame_ = std::move(received);
       return f.end_sequence();

@@ -7,9 +7,12 @@
 namespace quadrant::actors {
 
 expert_host::expert_host(parts p)
-    : parts_(std::move(p)), layout_(parts_.plan->dispatch_of(parts_.id.kind == role::prefill_experts ? role::prefill : role::decode)),
+    : parts_(std::move(p)),
+      layout_(parts_.plan->dispatch_of(parts_.id.kind == role::prefill_experts ? role::prefill : role::decode)),
       landing_(layout_.bytes()), scratch_(launches),
-      device_(std::make_unique<gpu::device>(parts_.name, gpu::team_options{.num_threads = parts_.threads, .pin = parts_.pin, .spin = parts_.pin})) {
+      device_(std::make_unique<gpu::device>(
+          parts_.name, gpu::team_options{.num_threads = parts_.threads, .pin = parts_.pin, .spin = parts_.pin},
+          parts_.pump)) {
   landing_ref_ = parts_.endpoint->register_memory({landing_.data(), landing_.size()});
   stream_ = device_->make_stream();
   const auto& config = parts_.plan->config();
@@ -17,7 +20,8 @@ expert_host::expert_host(parts p)
   for (auto& s : scratch_) {
     const auto place = [&](model::arena_cursor& c) {
       s.ffn = model::expert_scratch::take(c, config, parts_.numerics, rows, config.moe_intermediate_size);
-      s.out = c.take<std::byte>(std::size_t(rows) * std::size_t(config.hidden_size) * bits(parts_.numerics.expert_row) / 8);
+      s.out =
+          c.take<std::byte>(std::size_t(rows) * std::size_t(config.hidden_size) * bits(parts_.numerics.expert_row) / 8);
     };
     model::arena_cursor count(nullptr);
     place(count);
@@ -52,7 +56,8 @@ void expert_host::launch(std::uint32_t index, std::vector<msg::arrival> dispatch
     s.x_row.clear();
     s.offsets.assign(1, 0);
     std::vector<std::int32_t> next; // of each dispatch: its next row in the landing memory
-    for (const auto& d : dispatches) next.push_back(layout_.first_row(d.view()->getDispatch().getCaller(), d.view()->getDispatch().getSlot()));
+    for (const auto& d : dispatches)
+      next.push_back(layout_.first_row(d.view()->getDispatch().getCaller(), d.view()->getDispatch().getSlot()));
     for (unsigned e = 0; e < num_experts; ++e) {
       for (std::size_t i = 0; i < dispatches.size(); ++i)
         for (auto n = dispatches[i].view()->getDispatch().getCounts()[e]; n > 0; --n) s.x_row.push_back(next[i]++);
@@ -65,14 +70,16 @@ void expert_host::launch(std::uint32_t index, std::vector<msg::arrival> dispatch
     } else {
       x.f = landing_.as<float>();
     }
-    model::run_expert_ffn(*parts_.ops, team, parts_.numerics, parts_.layers[layer], x, s.x_row.data(), s.offsets.data(), s.ffn, s.out);
+    model::run_expert_ffn(*parts_.ops, team, parts_.numerics, parts_.layers[layer], x, s.x_row.data(), s.offsets.data(),
+                          s.ffn, s.out);
     rows_done_.fetch_add(s.x_row.size(), std::memory_order_relaxed);
     answer(s, dispatches, index, group);
   });
 }
 
 /// Each caller's rows of each expert are contiguous in `out`, and so are their places at the caller.
-void expert_host::answer(const scratch& s, const std::vector<msg::arrival>& dispatches, std::uint32_t index, const expert_actor& group) {
+void expert_host::answer(const scratch& s, const std::vector<msg::arrival>& dispatches, std::uint32_t index,
+                         const expert_actor& group) {
   const auto row_bytes = std::size_t(parts_.plan->config().hidden_size) * bits(parts_.numerics.expert_row) / 8;
   const auto open_answers = std::make_shared<std::atomic<std::size_t>>(dispatches.size());
   std::vector<std::int32_t> taken(s.offsets.begin(), s.offsets.end() - 1); // of each expert: rows given back so far
@@ -95,10 +102,12 @@ void expert_host::answer(const scratch& s, const std::vector<msg::arrival>& disp
       a.setSlot3(d.getSlot());
       a.setOrdinal3(d.getOrdinal());
     }));
-    open_.submit(*parts_.endpoint, read(d.getReplyTo()), std::move(what), [open_answers, group, index, failed = parts_.failed](const result<void>& outcome) {
-      if (!outcome) failed(outcome.error());
-      if (open_answers->fetch_sub(1) == 1) caf::anon_send(group, launched_atom::value, std::uint64_t(index));
-    });
+    open_.submit(*parts_.endpoint, read(d.getReplyTo()), std::move(what),
+                 [open_answers, group, index, failed = parts_.failed](const result<void>& outcome) {
+                   if (!outcome) failed(outcome.error());
+                   if (open_answers->fetch_sub(1) == 1)
+                     caf::anon_send(group, launched_atom::value, std::uint64_t(index));
+                 });
   }
 }
 
@@ -110,8 +119,10 @@ expert_group::expert_group(caf::actor_config& config, std::shared_ptr<expert_hos
 expert_group::behavior_type expert_group::make_behavior() {
   now("joining");
   return {[this](const msg::arrival& dispatch) {
-            if (dispatch.view()->which() != wire::Arrival::DISPATCH) return;
-            pending_[dispatch.view()->getDispatch().getLayer()].push_back(dispatch);
+            const auto view = dispatch.view();
+            if (view->which() != wire::Arrival::DISPATCH || !fits(view->getDispatch()))
+              return host_->about().failed({errc::corrupt, "a dispatch that does not fit this expert group"});
+            pending_[view->getDispatch().getLayer()].push_back(dispatch);
             launch_all();
           },
           [this](launched_atom, std::uint64_t index) {
@@ -121,15 +132,31 @@ expert_group::behavior_type expert_group::make_behavior() {
           [this](const msg::view&, const handles&) { now("serving"); },
           [this](const msg::status_query&) {
             return msg::status_report::make([this](wire::StatusReport::Builder& b) {
-              write_gauges(b, {{"device_busy_seconds", busy_seconds(host_->device_times())}, {"expert_rows", double(host_->rows_done())}});
+              write_gauges(b, {{"device_busy_seconds", busy_seconds(host_->device_times())},
+                               {"expert_rows", double(host_->rows_done())}});
             });
           }};
+}
+
+bool expert_group::fits(wire::Dispatch::Reader d) const {
+  const auto& about = host_->about();
+  const auto& layout = host_->layout();
+  if (d.getCaller() >= layout.callers || d.getSlot() >= layout.slots || d.getLayer() >= about.layers.size())
+    return false;
+  if (d.getCounts().size() == 0 || d.getCounts().size() != about.layers[d.getLayer()].gate_up.size()) return false;
+  std::int64_t rows = 0;
+  for (const auto count : d.getCounts()) {
+    if (count < 0) return false;
+    rows += count;
+  }
+  return rows > 0 && rows <= layout.rows;
 }
 
 void expert_group::launch_all() {
   while (!idle_.empty() && !pending_.empty()) {
     // The layer that most wait for; the lowest among equals.
-    const auto best = std::ranges::max_element(pending_, [](const auto& a, const auto& b) { return a.second.size() < b.second.size(); });
+    const auto best = std::ranges::max_element(
+        pending_, [](const auto& a, const auto& b) { return a.second.size() < b.second.size(); });
     const auto index = idle_.back();
     idle_.pop_back();
     auto dispatches = std::move(best->second);

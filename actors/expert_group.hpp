@@ -1,6 +1,7 @@
 // actors/expert_group.hpp: one expert-parallel rank of a phase: grouped GEMM over the tokens of every caller.
 //
-//   transport ─▶ inbox ─▶ actor: pending, by layer ─▶ one launch for all that wait for a layer ─▶ device ─▶ rows back to each caller
+//   transport ─▶ inbox ─▶ actor: pending, by layer ─▶ one launch for all that wait for a layer ─▶ device ─▶ rows back
+//   to each caller
 //
 // While two launches are on the device, dispatches gather into the next one: that is all the batching there is.
 #pragma once
@@ -33,6 +34,7 @@ public:
     std::shared_ptr<transport::endpoint> endpoint;
     int threads = 1;
     bool pin = false;
+    std::shared_ptr<gpu::device_pump> pump; ///< null: the device has threads of its own
     std::function<void(failure)> failed;
   };
   explicit expert_host(parts p);
@@ -44,10 +46,12 @@ public:
   [[nodiscard]] transport::address address() const noexcept { return self_; }
   [[nodiscard]] transport::remote_span landing() const noexcept { return landing_ref_; }
   [[nodiscard]] gpu::device_times device_times() const { return device_->times(); }
+  [[nodiscard]] const dispatch_landing& layout() const noexcept { return layout_; }
   [[nodiscard]] std::uint64_t rows_done() const noexcept { return rows_done_.load(std::memory_order_relaxed); }
   /// Dispatches go to `group` from now on.
   void open(expert_actor group);
-  /// Runs `dispatches`, all of one layer, and tells `group` that launch `index` has ended when all rows are back at their callers.
+  /// Runs `dispatches`, all of one layer, and tells `group` that launch `index` has ended when all rows are back at
+  /// their callers.
   void launch(std::uint32_t index, std::vector<msg::arrival> dispatches, expert_actor group);
 
 private:
@@ -57,7 +61,8 @@ private:
     model::expert_scratch ffn;
     std::byte* out = nullptr;
   };
-  void answer(const scratch& s, const std::vector<msg::arrival>& dispatches, std::uint32_t index, const expert_actor& group);
+  void answer(const scratch& s, const std::vector<msg::arrival>& dispatches, std::uint32_t index,
+              const expert_actor& group);
 
   parts parts_;
   dispatch_landing layout_;
@@ -78,6 +83,8 @@ public:
   void on_exit() override { host_.reset(); } ///< its device and inbox hold handles of this actor
 
 private:
+  /// Does it fit the landing memory, the layers and the experts of this group?
+  [[nodiscard]] bool fits(wire::Dispatch::Reader d) const;
   void launch_all();
 
   std::shared_ptr<expert_host> host_;

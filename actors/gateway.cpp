@@ -4,8 +4,8 @@
 
 namespace quadrant::actors {
 
-gateway::gateway(caf::actor_config& config, std::shared_ptr<const cluster_plan> plan, router_actor router, planner_actor planner,
-                 supervisor_actor supervisor, std::function<void(result<void>)> opened)
+gateway::gateway(caf::actor_config& config, std::shared_ptr<const cluster_plan> plan, router_actor router,
+                 planner_actor planner, supervisor_actor supervisor, std::function<void(result<void>)> opened)
     : observed(config, "gateway"), supervisor_(std::move(supervisor)), opened_(std::move(opened)) {
   around_.plan = std::move(plan);
   around_.router = std::move(router);

@@ -14,13 +14,14 @@ namespace quadrant::actors {
 
 using sink_ref = std::shared_ptr<token_sink>; ///< never leaves the process
 
-using gateway_actor = caf::typed_actor<takes<msg::request_spec, sink_ref>, takes<cancel_atom, std::uint64_t>, takes<msg::worker_down>>;
+using gateway_actor =
+    caf::typed_actor<takes<msg::request_spec, sink_ref>, takes<cancel_atom, std::uint64_t>, takes<msg::worker_down>>;
 
 class gateway : public observed<gateway_actor::base> {
 public:
   /// opened: called once, on the actor's thread, when the cluster serves or cannot.
-  gateway(caf::actor_config& config, std::shared_ptr<const cluster_plan> plan, router_actor router, planner_actor planner, supervisor_actor supervisor,
-          std::function<void(result<void>)> opened);
+  gateway(caf::actor_config& config, std::shared_ptr<const cluster_plan> plan, router_actor router,
+          planner_actor planner, supervisor_actor supervisor, std::function<void(result<void>)> opened);
   behavior_type make_behavior() override;
   void on_exit() override;
 

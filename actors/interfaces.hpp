@@ -6,7 +6,8 @@
 //                                          shards ⇄ kv_transfer (slices ready, send, sent)
 //   shards, decode ⇄ expert groups: on the data plane          supervisor ⇄ node agents ─spawn─▶ workers
 //
-// The schemas in messages/ say what each message promises. A message may come twice or late; ids and attempts make that harmless.
+// The schemas in messages/ say what each message promises. A message may come twice or late; ids and attempts make that
+// harmless.
 #pragma once
 #include <vector>
 
@@ -74,15 +75,17 @@ using router_actor = caf::typed_actor<caf::replies_to<msg::admit>::with<msg::rou
 using planner_actor = caf::typed_actor<takes<msg::prefill, handle>, takes<msg::forget>, takes<msg::micro_batch_done>,
                                        QUADRANT_WORKER_MESSAGES>;
 using shard_actor = caf::typed_actor<takes<msg::micro_batch, handles>, takes<msg::kv_send>, QUADRANT_WORKER_MESSAGES>;
-using decode_actor = caf::typed_actor<takes<msg::reserve>, takes<msg::start>, takes<msg::forget>, takes<msg::decode_step>,
-                                      takes<msg::decode_step_done>, QUADRANT_WORKER_MESSAGES>;
-using expert_actor = caf::typed_actor<takes<msg::arrival>, takes<launched_atom, std::uint64_t>, QUADRANT_WORKER_MESSAGES>;
+using decode_actor = caf::typed_actor<takes<msg::reserve>, takes<msg::start>, takes<msg::forget>,
+                                      takes<msg::decode_step>, takes<msg::decode_step_done>, QUADRANT_WORKER_MESSAGES>;
+using expert_actor =
+    caf::typed_actor<takes<msg::arrival>, takes<launched_atom, std::uint64_t>, QUADRANT_WORKER_MESSAGES>;
 using kv_transfer_actor = caf::typed_actor<takes<msg::kv_ready>, takes<msg::kv_sent>, takes<msg::forget>>;
 using node_actor = caf::typed_actor<caf::replies_to<msg::assign>::with<msg::assigned, handles>,
                                     caf::replies_to<msg::status_query>::with<msg::status_report>>;
-using supervisor_actor = caf::typed_actor<takes<msg::join, handle>, takes<msg::worker_down>, takes<timeout_atom, msg::worker_down>,
-                                          caf::replies_to<ready_atom>::with<msg::view, handles>,
-                                          caf::replies_to<msg::status_query>::with<msg::status_report>>;
+using supervisor_actor =
+    caf::typed_actor<takes<msg::join, handle>, takes<msg::worker_down>, takes<timeout_atom, msg::worker_down>,
+                     caf::replies_to<ready_atom>::with<msg::view, handles>,
+                     caf::replies_to<msg::status_query>::with<msg::status_report>>;
 /// Whoever can be asked how it is.
 using reporting_actor = caf::typed_actor<caf::replies_to<msg::status_query>::with<msg::status_report>>;
 

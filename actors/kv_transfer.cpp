@@ -34,7 +34,8 @@ void kv_transfer::queue_slices(const msg::kv_ready& message) {
   const auto from = model::kv_layout_of(plan.config(), from_spec, from_shape, numerics);
 
   const auto first_block = v->getFirstPosition() / gpu::block_tokens;
-  const auto end_block = v->getLast() ? (v->getEndPosition() + gpu::block_tokens - 1) / gpu::block_tokens : v->getEndPosition() / gpu::block_tokens;
+  const auto end_block = v->getLast() ? (v->getEndPosition() + gpu::block_tokens - 1) / gpu::block_tokens
+                                      : v->getEndPosition() / gpu::block_tokens;
   const auto view = order_.view.view();
   auto& shard = shards_.at(row);
   for (std::int32_t rank = 0; rank < plan.layout().decode_tp; ++rank) {
@@ -53,27 +54,35 @@ void kv_transfer::queue_slices(const msg::kv_ready& message) {
     for (std::int32_t head = 0; head < from_shape.kv_heads; ++head) {
       const auto global = from_shape.first_kv_head + head;
       // Replicated heads are sent by the lowest rank that has them.
-      if (id.rank > 0 && model::shape_of(plan.config(), plan.shard_of({role::prefill, id.stage, id.rank - 1}))->first_kv_head == global) continue;
+      if (id.rank > 0 &&
+          model::shape_of(plan.config(), plan.shard_of({role::prefill, id.stage, id.rank - 1}))->first_kv_head ==
+              global)
+        continue;
       if (global < to_shape.first_kv_head || global >= to_shape.first_kv_head + to_shape.kv_heads) continue;
       for (auto block = first_block; block < end_block; ++block) {
         const auto source = v->getBlocks()[unsigned(block)];
         const auto target = order_.decode_blocks[std::size_t(block)];
         slices.push_back({from.slice_offset(source, std::int32_t(v->getLayer()), head),
-                          {pool.key, to.slice_offset(target, from_spec.first_layer + std::int32_t(v->getLayer()), global - to_shape.first_kv_head), to.slice_bytes()}});
+                          {pool.key,
+                           to.slice_offset(target, from_spec.first_layer + std::int32_t(v->getLayer()),
+                                           global - to_shape.first_kv_head),
+                           to.slice_bytes()}});
       }
     }
     if (slices.empty()) continue;
-    shard.queue.push_back(msg::kv_send::make([&](wire::KvSend::Builder& b) {
-      b.setRequest(order_.request);
-      b.setAttempt(order_.attempt);
-      b.setTicket(next_ticket_++);
-      b.setTo(worker.getAddress());
-      auto list = b.initSlices(unsigned(slices.size()));
-      for (unsigned i = 0; i < list.size(); ++i) {
-        list[i].setFromOffset(slices[i].from);
-        write(list[i].initTo(), slices[i].to);
-      }
-    }, order_.request));
+    shard.queue.push_back(msg::kv_send::make(
+        [&](wire::KvSend::Builder& b) {
+          b.setRequest(order_.request);
+          b.setAttempt(order_.attempt);
+          b.setTicket(next_ticket_++);
+          b.setTo(worker.getAddress());
+          auto list = b.initSlices(unsigned(slices.size()));
+          for (unsigned i = 0; i < list.size(); ++i) {
+            list[i].setFromOffset(slices[i].from);
+            write(list[i].initTo(), slices[i].to);
+          }
+        },
+        order_.request));
   }
   if (v->getLast()) ++shard.layers_done;
   send_window(row);
@@ -105,7 +114,9 @@ void kv_transfer::sent(const msg::kv_sent& message) {
 void kv_transfer::finish_if_done() {
   if (told_ || over_ || !tickets_.empty()) return;
   for (const auto& [row, shard] : shards_)
-    if (!shard.queue.empty() || shard.layers_done < order_.plan->shard_of(*worker_id::parse(order_.plan->workers()[row])).num_layers()) return;
+    if (!shard.queue.empty() ||
+        shard.layers_done < order_.plan->shard_of(*worker_id::parse(order_.plan->workers()[row])).num_layers())
+      return;
   told_ = true;
   now("done");
   send(order_.planner, msg::forget::make([&](wire::Forget::Builder& b) { b.setRequest(order_.request); }));

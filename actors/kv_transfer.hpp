@@ -3,9 +3,10 @@
 //   moving ─▶ done        every slice of every layer and KV head is at every decode rank that owns the head
 //      └────▶ failed      a slice could not be sent, or the request is over
 //
-// Blocks leave layer by layer and chunk by chunk, while later chunks still compute: a full block when it is sealed, the last open one at the
-// end. It owns both ends' blocks until its one terminal state: it, not the request, tells planner and decode worker to forget, and only when
-// no slice is on the way. At most `window` transfers a shard are on the way; the rest wait here.
+// Blocks leave layer by layer and chunk by chunk, while later chunks still compute: a full block when it is sealed, the
+// last open one at the end. It owns both ends' blocks until its one terminal state: it, not the request, tells planner
+// and decode worker to forget, and only when no slice is on the way. At most `window` transfers a shard are on the way;
+// the rest wait here.
 #pragma once
 #include <deque>
 #include <map>
@@ -51,7 +52,7 @@ private:
   void forget_both();
 
   order order_;
-  std::map<std::uint32_t, shard_state> shards_;   ///< by row of the view
+  std::map<std::uint32_t, shard_state> shards_;    ///< by row of the view
   std::map<std::uint64_t, std::uint32_t> tickets_; ///< on the way: whose
   std::uint64_t next_ticket_ = 1;
   bool told_ = false, over_ = false;

@@ -1,7 +1,9 @@
 // actors/landing.hpp: the places that a worker keeps for what its peers send. Both sides compute the same offsets.
 //
-// A gather or hand-over may be written before its stream asks for it, so its place may hold nothing that is still needed:
-//   gather     two places a slot and source rank, used in turn. A rank sends part n only after it has used all parts of n - 1, and part n+1
+// A gather or hand-over may be written before its stream asks for it, so its place may hold nothing that is still
+// needed:
+//   gather     two places a slot and source rank, used in turn. A rank sends part n only after it has used all parts of
+//   n - 1, and part n+1
 //              only after it has all of n: so nobody writes turn n+1 while a peer still reads turn n - 1.
 //   hand-over  one a slot: the slot is reused only after the last stage has reported the step.
 //   dispatch   one a (caller, slot): the caller waits for its rows to come back before it sends others.
@@ -20,7 +22,8 @@ struct attention_landing {
   std::size_t part_bytes = 0;     ///< of the largest gather part
   std::size_t residual_bytes = 0; ///< of the largest hand-over
 
-  [[nodiscard]] std::size_t gather_offset(std::uint32_t slot, std::uint64_t ordinal, std::uint32_t source) const noexcept {
+  [[nodiscard]] std::size_t gather_offset(std::uint32_t slot, std::uint64_t ordinal,
+                                          std::uint32_t source) const noexcept {
     return ((std::size_t(slot) * 2 + ordinal % 2) * tp + source) * round_up_64(part_bytes);
   }
   [[nodiscard]] std::size_t hand_over_offset(std::uint32_t slot) const noexcept {

@@ -10,6 +10,7 @@
 namespace quadrant::actors {
 
 /// Opens `directory` for serving in `precision`.
-result<std::shared_ptr<model::weight_cache>> open_model(const std::filesystem::path& directory, gpu::precision precision);
+result<std::shared_ptr<model::weight_cache>> open_model(const std::filesystem::path& directory,
+                                                        gpu::precision precision);
 
 } // namespace quadrant::actors

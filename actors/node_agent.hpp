@@ -1,5 +1,5 @@
-// actors/node_agent.hpp: one per process: loads and starts the workers that the supervisor assigns to it, and reports its actors.
-// Loading blocks for seconds: this actor is detached, with a thread of its own.
+// actors/node_agent.hpp: one per process: loads and starts the workers that the supervisor assigns to it, and reports
+// its actors. Loading blocks for seconds: this actor is detached, with a thread of its own.
 #pragma once
 #include <functional>
 #include <memory>
@@ -9,14 +9,17 @@
 #include "actors/interfaces.hpp"
 #include "actors/observed.hpp"
 #include "config/result.hpp"
+#include "gpu/device.hpp"
 #include "transport/endpoint.hpp"
 
 namespace quadrant::actors {
 
 class node_agent : public observed<node_actor::base> {
 public:
-  /// supervisor: is joined at once. ended: called when the supervisor is gone, and with errc::cancelled when it, or somebody here, ends the agent.
-  node_agent(caf::actor_config& config, std::string name, supervisor_actor supervisor, std::function<void(failure)> ended);
+  /// supervisor: is joined at once. ended: called when the supervisor is gone, and with errc::cancelled when it, or
+  /// somebody here, ends the agent.
+  node_agent(caf::actor_config& config, std::string name, supervisor_actor supervisor,
+             std::function<void(failure)> ended, std::shared_ptr<gpu::device_pump> pump = nullptr);
   behavior_type make_behavior() override;
   void on_exit() override;
 
@@ -30,6 +33,7 @@ private:
   std::string name_;
   supervisor_actor supervisor_;
   std::function<void(failure)> ended_;
+  std::shared_ptr<gpu::device_pump> pump_;
   std::shared_ptr<transport::endpoint> endpoint_;
   handles workers_;
 };

@@ -12,7 +12,8 @@ namespace quadrant::actors {
 class open_transfers {
 public:
   /// Submits `what`, which reads memory of this worker. `done` runs before the transfer counts as ended.
-  void submit(transport::endpoint& endpoint, const transport::address& to, transport::transfer what, transport::completion done) {
+  void submit(transport::endpoint& endpoint, const transport::address& to, transport::transfer what,
+              transport::completion done) {
     {
       const std::lock_guard hold(mutex_);
       ++open_;

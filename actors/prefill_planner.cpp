@@ -6,7 +6,8 @@ namespace quadrant::actors {
 namespace {
 
 scheduler::planner_limits limits_of(const topology& t) {
-  return {.num_slots = std::int32_t(t.prefill_micro_batches), .micro_batch_tokens = std::int32_t(t.prefill_micro_batch_tokens),
+  return {.num_slots = std::int32_t(t.prefill_micro_batches),
+          .micro_batch_tokens = std::int32_t(t.prefill_micro_batch_tokens),
           .chunk_tokens = std::int32_t(t.prefill_chunk_tokens)};
 }
 
@@ -18,43 +19,43 @@ prefill_planner::prefill_planner(caf::actor_config& config, std::shared_ptr<cons
 
 prefill_planner::behavior_type prefill_planner::make_behavior() {
   now("serving");
-  return {
-      [this](const msg::prefill& message, const handle& transfer) {
-        const auto v = message.view();
-        const auto request = current_sender();
-        if (const auto taken = core_.submit(v->getRequest(), std::int32_t(v->getTokens().size())); !taken) {
-          // The hand-over ends with the reason; the request hears it from there.
-          send(as<kv_transfer_actor>(transfer), msg::kv_sent::make([&](wire::KvSent::Builder& b) {
-                 b.setRequest(v->getRequest());
-                 b.setAttempt(v->getAttempt());
-                 write(b.initProblem(), taken.error());
-               }));
-          return;
-        }
-        prompts_.insert_or_assign(v->getRequest(), prompt{v->getAttempt(), message, request, transfer});
-        plan_all();
-      },
-      [this](const msg::forget& message) {
-        const auto id = message.view()->getRequest();
-        core_.release(id);
-        prompts_.erase(id);
-        plan_all();
-      },
-      [this](const msg::micro_batch_done& message) {
-        core_.complete(message.view()->getStep());
-        plan_all();
-      },
-      [this](const msg::view&, const handles& workers) {
-        shards_.clear();
-        for (std::size_t row = 0; row < workers.size(); ++row)
-          if (worker_id::parse(plan_->workers()[row])->kind == role::prefill) shards_.push_back(as<shard_actor>(workers[row]));
-      },
-      [this](const msg::status_query&) {
-        return msg::status_report::make([this](wire::StatusReport::Builder& b) {
-          write_books(b.initBooks(), core_.books(), core_.in_flight());
-          write_gauges(b, {{"prompts_waiting", double(core_.waiting())}});
-        });
-      }};
+  return {[this](const msg::prefill& message, const handle& transfer) {
+            const auto v = message.view();
+            const auto request = current_sender();
+            if (const auto taken = core_.submit(v->getRequest(), std::int32_t(v->getTokens().size())); !taken) {
+              // The hand-over ends with the reason; the request hears it from there.
+              send(as<kv_transfer_actor>(transfer), msg::kv_sent::make([&](wire::KvSent::Builder& b) {
+                     b.setRequest(v->getRequest());
+                     b.setAttempt(v->getAttempt());
+                     write(b.initProblem(), taken.error());
+                   }));
+              return;
+            }
+            prompts_.insert_or_assign(v->getRequest(), prompt{v->getAttempt(), message, request, transfer});
+            plan_all();
+          },
+          [this](const msg::forget& message) {
+            const auto id = message.view()->getRequest();
+            core_.release(id);
+            prompts_.erase(id);
+            plan_all();
+          },
+          [this](const msg::micro_batch_done& message) {
+            core_.complete(message.view()->getStep());
+            plan_all();
+          },
+          [this](const msg::view&, const handles& workers) {
+            shards_.clear();
+            for (std::size_t row = 0; row < workers.size(); ++row)
+              if (worker_id::parse(plan_->workers()[row])->kind == role::prefill)
+                shards_.push_back(as<shard_actor>(workers[row]));
+          },
+          [this](const msg::status_query&) {
+            return msg::status_report::make([this](wire::StatusReport::Builder& b) {
+              write_books(b.initBooks(), core_.books(), core_.in_flight());
+              write_gauges(b, {{"prompts_waiting", double(core_.waiting())}});
+            });
+          }};
 }
 
 void prefill_planner::plan_all() {

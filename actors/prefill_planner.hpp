@@ -1,4 +1,5 @@
-// actors/prefill_planner.hpp: the actor around scheduler::prefill_planner: prompts in, micro-batches out to every shard of the pipeline.
+// actors/prefill_planner.hpp: the actor around scheduler::prefill_planner: prompts in, micro-batches out to every shard
+// of the pipeline.
 #pragma once
 #include <map>
 #include <memory>

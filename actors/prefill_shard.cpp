@@ -13,9 +13,11 @@ model::batch read_batch(wire::MicroBatch::Reader step) {
     const auto first_row = std::int32_t(b.ids.size());
     for (const auto token : c.getTokens()) b.ids.push_back(token);
     const auto rows = std::int32_t(c.getTokens().size());
-    b.sequences.push_back({.num_rows = rows, .first_position = c.getFirstPosition(), .blocks = read_ints(c.getBlocks())});
+    b.sequences.push_back(
+        {.num_rows = rows, .first_position = c.getFirstPosition(), .blocks = read_ints(c.getBlocks())});
     const auto wanted = c.getAllLogits() ? first_row : c.getLast() ? first_row + rows - 1 : first_row + rows;
-    for (auto row = wanted; row < first_row + rows; ++row) b.outputs.push_back({.row = row, .slot = -1, .sampling = read(c.getSampling())});
+    for (auto row = wanted; row < first_row + rows; ++row)
+      b.outputs.push_back({.row = row, .slot = -1, .sampling = read(c.getSampling())});
   }
   return b;
 }
@@ -27,21 +29,25 @@ void report_layer(const msg::micro_batch& message, const handles& beside, std::u
   for (unsigned i = 0; i < chunks.size(); ++i) {
     const auto c = chunks[i];
     if (c.getAllLogits()) continue; // nothing is handed over
-    caf::anon_send(as<kv_transfer_actor>(beside[2 * i + 1]), msg::kv_ready::make([&](wire::KvReady::Builder& b) {
-                     b.setRequest(c.getRequest());
-                     b.setAttempt(c.getAttempt());
-                     b.setWorker(worker);
-                     b.setLayer(std::uint32_t(layer));
-                     b.setFirstPosition(c.getFirstPosition());
-                     b.setEndPosition(c.getFirstPosition() + std::int32_t(c.getTokens().size()));
-                     b.setLast(c.getLast());
-                     b.setBlocks(c.getBlocks());
-                   }, c.getRequest()));
+    caf::anon_send(as<kv_transfer_actor>(beside[2 * i + 1]),
+                   msg::kv_ready::make(
+                       [&](wire::KvReady::Builder& b) {
+                         b.setRequest(c.getRequest());
+                         b.setAttempt(c.getAttempt());
+                         b.setWorker(worker);
+                         b.setLayer(std::uint32_t(layer));
+                         b.setFirstPosition(c.getFirstPosition());
+                         b.setEndPosition(c.getFirstPosition() + std::int32_t(c.getTokens().size()));
+                         b.setLast(c.getLast());
+                         b.setBlocks(c.getBlocks());
+                       },
+                       c.getRequest()));
   }
 }
 
 /// Hands the sampled tokens and wanted logits to the requests. Runs on the device thread.
-void report_outputs(const msg::micro_batch& message, const handles& beside, const model::frame& f, std::int32_t vocabulary) {
+void report_outputs(const msg::micro_batch& message, const handles& beside, const model::frame& f,
+                    std::int32_t vocabulary) {
   const auto step = message.view();
   const auto chunks = step->getChunks();
   std::int32_t out = 0;
@@ -56,16 +62,19 @@ void report_outputs(const msg::micro_batch& message, const handles& beside, cons
                        b.setFirstPosition(c.getFirstPosition());
                        b.setVocabulary(vocabulary);
                        const auto bytes = std::size_t(rows) * std::size_t(vocabulary) * sizeof(float);
-                       std::memcpy(b.initRows(unsigned(bytes)).begin(), f.logits + std::int64_t(out) * vocabulary, bytes);
+                       std::memcpy(b.initRows(unsigned(bytes)).begin(), f.logits + std::int64_t(out) * vocabulary,
+                                   bytes);
                      }));
     out += rows;
     if (!c.getLast()) continue;
-    caf::anon_send(request, msg::first_token::make([&](wire::FirstToken::Builder& b) {
-                     b.setRequest(c.getRequest());
-                     b.setAttempt(c.getAttempt());
-                     b.setToken(f.sampled[out - 1]);
-                     b.setDigest(f.digests[out - 1]);
-                   }, c.getRequest()));
+    caf::anon_send(request, msg::first_token::make(
+                                [&](wire::FirstToken::Builder& b) {
+                                  b.setRequest(c.getRequest());
+                                  b.setAttempt(c.getAttempt());
+                                  b.setToken(f.sampled[out - 1]);
+                                  b.setDigest(f.digests[out - 1]);
+                                },
+                                c.getRequest()));
   }
 }
 
@@ -87,13 +96,16 @@ prefill_shard::behavior_type prefill_shard::make_behavior() {
 
 void prefill_shard::run(const msg::micro_batch& message, const handles& beside) {
   const auto& shard = *host_->about().shard;
-  attention_host::launch_hooks hooks{.kv_ready = [message, beside, row = row_](std::int32_t layer) { report_layer(message, beside, row, layer); },
-                                     .done = {}, .in_order = true};
+  attention_host::launch_hooks hooks{
+      .kv_ready = [message, beside, row = row_](std::int32_t layer) { report_layer(message, beside, row, layer); },
+      .done = {},
+      .in_order = true};
   if (shard.shape.samples && shard.spec.tp_rank == 0) {
     const auto planner = as<planner_actor>(current_sender());
     hooks.done = [message, beside, planner, vocabulary = shard.config.vocab_size](const model::frame& f) {
       report_outputs(message, beside, f, vocabulary);
-      caf::anon_send(planner, msg::micro_batch_done::make([&](wire::MicroBatchDone::Builder& b) { b.setStep(message.view()->getStep()); }));
+      caf::anon_send(planner, msg::micro_batch_done::make(
+                                  [&](wire::MicroBatchDone::Builder& b) { b.setStep(message.view()->getStep()); }));
     };
   }
   const auto step = message.view();

@@ -1,5 +1,5 @@
-// actors/prefill_shard.hpp: one stage and tensor-parallel rank of a prefill pipeline. It runs the planner's steps in order, reports each layer's
-// KV as it is stored, and sends slices where a kv_transfer says.
+// actors/prefill_shard.hpp: one stage and tensor-parallel rank of a prefill pipeline. It runs the planner's steps in
+// order, reports each layer's KV as it is stored, and sends slices where a kv_transfer says.
 #pragma once
 #include <memory>
 

@@ -11,41 +11,48 @@ constexpr auto deadline = std::chrono::minutes(10);
 
 } // namespace
 
-live_request::live_request(caf::actor_config& config, msg::request_spec spec, serving_view around, std::shared_ptr<token_sink> sink)
-    : observed(config, "request"), spec_(std::move(spec)), around_(std::move(around)), sink_(std::move(sink)), id_(spec_.view()->getId()) {}
+live_request::live_request(caf::actor_config& config, msg::request_spec spec, serving_view around,
+                           std::shared_ptr<token_sink> sink)
+    : observed(config, "request"), spec_(std::move(spec)), around_(std::move(around)), sink_(std::move(sink)),
+      id_(spec_.view()->getId()) {}
 
 live_request::behavior_type live_request::make_behavior() {
   now("admitting");
   delayed_send(this, deadline, timeout_atom::value);
   send(this, begin_atom::value);
-  return {[this](const msg::lease& message) { leased(message); },
-          [this](const msg::first_token& message) { first_token(message); },
-          [this](const msg::logit_rows& message) {
-            const auto v = message.view();
-            if (over_ || v->getAttempt() != attempt_ || v->getFirstPosition() != logits_until_) return;
-            const auto rows = v->getRows();
-            const auto count = rows.size() / sizeof(float);
-            logits_until_ += std::int32_t(count) / v->getVocabulary();
-            sink_->logits(v->getFirstPosition(), v->getVocabulary(), {reinterpret_cast<const float*>(rows.begin()), count});
-          },
-          [this](const msg::handed_over& message) { handed_over(message); },
-          [this](const msg::token& message) { token(message); },
-          [this](const msg::worker_down& message) {
-            const auto v = message.view();
-            fail({errc::peer_lost, std::string("worker ") + v->getName().cStr() + " was lost: " + v->getReason().cStr()});
-          },
-          [this](begin_atom) { admit(); },
-          [this](cancel_atom) { end(finish::cancelled); },
-          [this](timeout_atom) { fail({errc::deadline, "the request took longer than its deadline of 10 minutes"}); }};
+  return {
+      [this](const msg::lease& message) { leased(message); },
+      [this](const msg::first_token& message) { first_token(message); },
+      [this](const msg::logit_rows& message) {
+        const auto v = message.view();
+        if (over_ || v->getAttempt() != attempt_ || v->getFirstPosition() != logits_until_) return;
+        const auto rows = v->getRows();
+        const auto count = rows.size() / sizeof(float);
+        logits_until_ += std::int32_t(count) / v->getVocabulary();
+        sink_->logits(v->getFirstPosition(), v->getVocabulary(), {reinterpret_cast<const float*>(rows.begin()), count});
+      },
+      [this](const msg::handed_over& message) { handed_over(message); },
+      [this](const msg::token& message) { token(message); },
+      [this](const msg::worker_down& message) {
+        const auto v = message.view();
+        fail({errc::peer_lost, std::string("worker ") + v->getName().cStr() + " was lost: " + v->getReason().cStr()});
+      },
+      [this](begin_atom) { admit(); },
+      [this](cancel_atom) { end(finish::cancelled); },
+      [this](timeout_atom) {
+        fail({errc::deadline, "the request took longer than its deadline of 10 minutes"});
+      }};
 }
 
 void live_request::admit() {
   const auto spec = spec_.view();
-  const auto message = msg::admit::make([&](wire::Admit::Builder& b) {
-    b.setRequest(id_);
-    b.setPromptTokens(std::int32_t(spec->getTokens().size()));
-    b.setMaxNewTokens(spec->getMaxNewTokens());
-  }, id_);
+  const auto message = msg::admit::make(
+      [&](wire::Admit::Builder& b) {
+        b.setRequest(id_);
+        b.setPromptTokens(std::int32_t(spec->getTokens().size()));
+        b.setMaxNewTokens(spec->getMaxNewTokens());
+      },
+      id_);
   request(around_.router, admit_timeout, message)
       .then(
           [this](const msg::route& route) {
@@ -55,21 +62,25 @@ void live_request::admit() {
             admitted_ = true;
             spec_.view()->getAllLogits() ? start_prefill({}) : lease();
           },
-          [this](const caf::error&) { fail({errc::unavailable, "the router does not answer"}); });
+          [this](const caf::error&) {
+            fail({errc::unavailable, "the router does not answer"});
+          });
 }
 
 void live_request::lease() {
   now("leasing");
   const auto spec = spec_.view();
   leased_ = true;
-  send(around_.decode, msg::reserve::make([&](wire::Reserve::Builder& b) {
-         b.setRequest(id_);
-         b.setAttempt(attempt_);
-         b.setPromptTokens(std::int32_t(spec->getTokens().size()));
-         b.setMaxNewTokens(spec->getMaxNewTokens());
-         b.setStopTokens(spec->getStopTokens());
-         b.setSampling(spec->getSampling());
-       }, id_));
+  send(around_.decode, msg::reserve::make(
+                           [&](wire::Reserve::Builder& b) {
+                             b.setRequest(id_);
+                             b.setAttempt(attempt_);
+                             b.setPromptTokens(std::int32_t(spec->getTokens().size()));
+                             b.setMaxNewTokens(spec->getMaxNewTokens());
+                             b.setStopTokens(spec->getStopTokens());
+                             b.setSampling(spec->getSampling());
+                           },
+                           id_));
 }
 
 void live_request::leased(const msg::lease& message) {
@@ -81,16 +92,26 @@ void live_request::leased(const msg::lease& message) {
 
 void live_request::start_prefill(const std::vector<std::int32_t>& decode_blocks) {
   now("prefilling");
-  transfer_ = spawn<kv_transfer, caf::linked>(kv_transfer::order{.request = id_, .attempt = attempt_, .plan = around_.plan, .view = around_.view, .workers = around_.workers,
-                                                    .decode_blocks = decode_blocks, .owner = this, .planner = around_.planner, .decode = around_.decode});
+  transfer_ = spawn<kv_transfer, caf::linked>(kv_transfer::order{.request = id_,
+                                                                 .attempt = attempt_,
+                                                                 .plan = around_.plan,
+                                                                 .view = around_.view,
+                                                                 .workers = around_.workers,
+                                                                 .decode_blocks = decode_blocks,
+                                                                 .owner = this,
+                                                                 .planner = around_.planner,
+                                                                 .decode = around_.decode});
   const auto spec = spec_.view();
-  send(around_.planner, msg::prefill::make([&](wire::Prefill::Builder& b) {
-         b.setRequest(id_);
-         b.setAttempt(attempt_);
-         b.setTokens(spec->getTokens());
-         b.setSampling(spec->getSampling());
-         b.setAllLogits(spec->getAllLogits());
-       }, id_, 62 + spec->getTokens().size() / 2),
+  send(around_.planner,
+       msg::prefill::make(
+           [&](wire::Prefill::Builder& b) {
+             b.setRequest(id_);
+             b.setAttempt(attempt_);
+             b.setTokens(spec->getTokens());
+             b.setSampling(spec->getSampling());
+             b.setAllLogits(spec->getAllLogits());
+           },
+           id_, 62 + spec->getTokens().size() / 2),
        caf::actor_cast<handle>(*transfer_));
 }
 
@@ -115,17 +136,20 @@ void live_request::handed_over(const msg::handed_over& message) {
 void live_request::start_decode_if_ready() {
   if (!handed_over_ || tokens_.empty()) return;
   now("decoding");
-  send(around_.decode, msg::start::make([&](wire::Start::Builder& b) {
-         b.setRequest(id_);
-         b.setAttempt(attempt_);
-         b.setToken(tokens_[0]);
-       }, id_));
+  send(around_.decode, msg::start::make(
+                           [&](wire::Start::Builder& b) {
+                             b.setRequest(id_);
+                             b.setAttempt(attempt_);
+                             b.setToken(tokens_[0]);
+                           },
+                           id_));
 }
 
 void live_request::token(const msg::token& message) {
   const auto v = message.view();
   if (over_ || v->getAttempt() != attempt_ || v->getIndex() != std::int32_t(tokens_.size())) return;
-  if (v->getToken() < 0) return fail({errc::numeric, "a NaN or Inf reached the logits of token " + std::to_string(v->getIndex())});
+  if (v->getToken() < 0)
+    return fail({errc::numeric, "a NaN or Inf reached the logits of token " + std::to_string(v->getIndex())});
   put(v->getIndex(), v->getToken(), v->getDigest());
   if (const auto why = end_after(v->getIndex(), v->getToken())) end(*why);
 }
@@ -173,8 +197,10 @@ void live_request::release() {
     b.setAttempt(attempt_);
   });
   if (admitted_) send(around_.router, forget);
-  if (transfer_) send(*transfer_, forget);
-  else if (leased_) send(around_.decode, forget);
+  if (transfer_)
+    send(*transfer_, forget);
+  else if (leased_)
+    send(around_.decode, forget);
   quit();
 }
 

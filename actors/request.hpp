@@ -3,8 +3,8 @@
 //   admitting ─▶ leasing ─▶ prefilling ─▶ decoding ─▶ done
 //        └───────────┴───────────┴────────────┴──────▶ failed, cancelled
 //
-// It owns the log that a replay would need: prompt, tokens so far, seed, parameters, attempt. Tokens come as (attempt, index); an index
-// that is already known is dropped, an old attempt too.
+// It owns the log that a replay would need: prompt, tokens so far, seed, parameters, attempt. Tokens come as (attempt,
+// index); an index that is already known is dropped, an old attempt too.
 #pragma once
 #include <map>
 #include <memory>
@@ -30,7 +30,8 @@ struct serving_view {
 
 class live_request : public observed<request_actor::base> {
 public:
-  live_request(caf::actor_config& config, msg::request_spec spec, serving_view around, std::shared_ptr<token_sink> sink);
+  live_request(caf::actor_config& config, msg::request_spec spec, serving_view around,
+               std::shared_ptr<token_sink> sink);
   behavior_type make_behavior() override;
   void on_exit() override;
 
@@ -55,8 +56,8 @@ private:
   std::uint64_t id_;
   std::uint32_t attempt_ = 1;
   bool admitted_ = false, leased_ = false, handed_over_ = false, over_ = false;
-  std::int32_t logits_until_ = 0;          ///< positions whose logits have been given
-  std::vector<std::int32_t> tokens_;       ///< the answer so far
+  std::int32_t logits_until_ = 0;    ///< positions whose logits have been given
+  std::vector<std::int32_t> tokens_; ///< the answer so far
   std::optional<kv_transfer_actor> transfer_;
 };
 

@@ -14,11 +14,15 @@ router::behavior_type router::make_behavior() {
               if (!down_.empty()) {
                 write(b.initProblem(), failure{errc::unavailable, "the cluster is not serving: " + down_});
               } else if (std::int64_t(live_.size()) >= room) {
-                write(b.initProblem(), failure{errc::out_of_blocks, "the queue is full: " + std::to_string(live_.size()) + " requests are live; try again later"});
+                write(b.initProblem(),
+                      failure{errc::out_of_blocks, "the queue is full: " + std::to_string(live_.size()) +
+                                                       " requests are live; try again later"});
               } else if (tokens > plan_->config().max_position_embeddings) {
-                write(b.initProblem(), failure{errc::invalid_argument, "prompt (" + std::to_string(v->getPromptTokens()) + " tokens) and new tokens (" +
-                                                                           std::to_string(v->getMaxNewTokens()) + ") pass the model's " +
-                                                                           std::to_string(plan_->config().max_position_embeddings) + " positions"});
+                write(b.initProblem(),
+                      failure{errc::invalid_argument,
+                              "prompt (" + std::to_string(v->getPromptTokens()) + " tokens) and new tokens (" +
+                                  std::to_string(v->getMaxNewTokens()) + ") pass the model's " +
+                                  std::to_string(plan_->config().max_position_embeddings) + " positions"});
               } else {
                 live_.insert(v->getRequest());
               }

@@ -1,5 +1,5 @@
-// actors/router.hpp: lets requests in, and says where they go. With one pipeline and one decode replica the way is always the same; what it
-// decides is whether there is room to wait, and whether the cluster can serve at all.
+// actors/router.hpp: lets requests in, and says where they go. With one pipeline and one decode replica the way is
+// always the same; what it decides is whether there is room to wait, and whether the cluster can serve at all.
 #pragma once
 #include <memory>
 #include <set>

@@ -13,10 +13,12 @@ std::vector<std::byte> arrival(Fill&& fill) {
   return to_bytes(msg::arrival::make(std::forward<Fill>(fill), 0, 30));
 }
 
-/// Fires when all transfers of one op have ended; a failed one is reported, and the stream goes on: its step is lost anyway.
+/// Fires when all transfers of one op have ended; a failed one is reported, and the stream goes on: its step is lost
+/// anyway.
 class transfer_group {
 public:
-  transfer_group(std::shared_ptr<worker_link> link, std::size_t count, gpu::event all) : state_(std::make_shared<state>(std::move(link), count, std::move(all))) {
+  transfer_group(std::shared_ptr<worker_link> link, std::size_t count, gpu::event all)
+      : state_(std::make_shared<state>(std::move(link), count, std::move(all))) {
     if (count == 0) state_->all.fire();
   }
   void submit(const transport::address& to, transport::transfer what) {
@@ -29,7 +31,8 @@ public:
 
 private:
   struct state {
-    state(std::shared_ptr<worker_link> l, std::size_t n, gpu::event e) : link(std::move(l)), open(n), all(std::move(e)) {}
+    state(std::shared_ptr<worker_link> l, std::size_t n, gpu::event e)
+        : link(std::move(l)), open(n), all(std::move(e)) {}
     std::shared_ptr<worker_link> link;
     std::atomic<std::size_t> open;
     gpu::event all;
@@ -48,14 +51,15 @@ void slot_fabric::send_next(gpu::stream& s, const std::byte* from, std::size_t b
   gpu::event sent;
   s.launch([link = link_, slot = slot_, ordinal, from, bytes, sent](gpu::team&) {
     const auto& next = link->around.next_stage;
-    transfer_group(link, 1, sent).submit(next.address, {
-        .slices = {{{from, bytes}, within(next.landing, link->next_layout.hand_over_offset(slot), bytes)}},
-        .message = arrival([&](wire::Arrival::Builder& b) {
-          auto a = b.initHandOver();
-          a.setSlot2(slot);
-          a.setOrdinal2(ordinal);
-        }),
-        .kind = transport::traffic::dispatch});
+    transfer_group(link, 1, sent)
+        .submit(next.address,
+                {.slices = {{{from, bytes}, within(next.landing, link->next_layout.hand_over_offset(slot), bytes)}},
+                 .message = arrival([&](wire::Arrival::Builder& b) {
+                   auto a = b.initHandOver();
+                   a.setSlot2(slot);
+                   a.setOrdinal2(ordinal);
+                 }),
+                 .kind = transport::traffic::dispatch});
   });
   s.wait(sent);
 }
@@ -82,15 +86,16 @@ void slot_fabric::gather(gpu::stream& s, const gpu::gather_op& op) {
     for (std::uint32_t rank = 0; rank < ranks; ++rank) {
       if (rank == self) continue;
       const auto& peer = link->around.tp_ranks[rank];
-      group.submit(peer.address, {
-          .slices = {{{op.local, bytes}, within(peer.landing, link->landing_layout.gather_offset(slot, ordinal, self), bytes)}},
-          .message = arrival([&](wire::Arrival::Builder& b) {
-            auto a = b.initGather();
-            a.setSlot(slot);
-            a.setOrdinal(ordinal);
-            a.setSource(self);
-          }),
-          .kind = transport::traffic::dispatch});
+      group.submit(peer.address,
+                   {.slices = {{{op.local, bytes},
+                                within(peer.landing, link->landing_layout.gather_offset(slot, ordinal, self), bytes)}},
+                    .message = arrival([&](wire::Arrival::Builder& b) {
+                      auto a = b.initGather();
+                      a.setSlot(slot);
+                      a.setOrdinal(ordinal);
+                      a.setSource(self);
+                    }),
+                    .kind = transport::traffic::dispatch});
     }
   });
   s.wait(sent);
@@ -98,8 +103,9 @@ void slot_fabric::gather(gpu::stream& s, const gpu::gather_op& op) {
   s.launch([link = link_, slot = slot_, ordinal, ranks, op](gpu::team&) {
     const std::size_t part = std::size_t(op.part_bytes), row_bytes = ranks * part;
     for (std::uint32_t rank = 0; rank < ranks; ++rank) {
-      const auto* from = rank == link->around.tp_rank ? op.local
-                                                      : link->landing.data() + link->landing_layout.gather_offset(slot, ordinal, rank);
+      const auto* from = rank == link->around.tp_rank
+                             ? op.local
+                             : link->landing.data() + link->landing_layout.gather_offset(slot, ordinal, rank);
       for (std::int32_t row = 0; row < op.rows; ++row)
         if (auto* to = op.all + std::size_t(row) * row_bytes + rank * part; to != from + std::size_t(row) * part)
           std::memcpy(to, from + std::size_t(row) * part, part);
@@ -122,23 +128,25 @@ void slot_fabric::experts(gpu::stream& s, const gpu::expert_op& op) {
       const auto place = link->expert_layout.first_row(caller, slot);
       const std::size_t row_bytes = std::size_t(op.row_bytes), bytes = std::size_t(rows) * row_bytes;
       QCHECK_LE(rows, link->expert_layout.rows);
-      transport::transfer what{
-          .slices = {{{op.rows + std::size_t(first) * row_bytes, bytes}, within(e->group.landing, link->expert_layout.row_offset(place), bytes)}},
-          .message = arrival([&](wire::Arrival::Builder& b) {
-            auto d = b.initDispatch();
-            d.setCaller(caller);
-            d.setSlot(slot);
-            d.setOrdinal(ordinal);
-            d.setLayer(std::uint32_t(op.layer));
-            auto counts = d.initCounts(unsigned(e->end_expert - e->first_expert));
-            for (unsigned i = 0; i < counts.size(); ++i)
-              counts.set(i, op.offsets[e->first_expert + std::int32_t(i) + 1] - op.offsets[e->first_expert + std::int32_t(i)]);
-            write(d.initReplyTo(), link->self);
-            const std::size_t out_bytes = std::size_t(rows) * std::size_t(op.out_row_bytes);
-            const auto out_offset = std::size_t(op.out - arena.data()) + std::size_t(first) * std::size_t(op.out_row_bytes);
-            write(d.initOut(), transport::remote_span{key, out_offset, out_bytes});
-          }),
-          .kind = transport::traffic::dispatch};
+      transport::transfer what{.slices = {{{op.rows + std::size_t(first) * row_bytes, bytes},
+                                           within(e->group.landing, link->expert_layout.row_offset(place), bytes)}},
+                               .message = arrival([&](wire::Arrival::Builder& b) {
+                                 auto d = b.initDispatch();
+                                 d.setCaller(caller);
+                                 d.setSlot(slot);
+                                 d.setOrdinal(ordinal);
+                                 d.setLayer(std::uint32_t(op.layer));
+                                 auto counts = d.initCounts(unsigned(e->end_expert - e->first_expert));
+                                 for (unsigned i = 0; i < counts.size(); ++i)
+                                   counts.set(i, op.offsets[e->first_expert + std::int32_t(i) + 1] -
+                                                     op.offsets[e->first_expert + std::int32_t(i)]);
+                                 write(d.initReplyTo(), link->self);
+                                 const std::size_t out_bytes = std::size_t(rows) * std::size_t(op.out_row_bytes);
+                                 const auto out_offset = std::size_t(op.out - arena.data()) +
+                                                         std::size_t(first) * std::size_t(op.out_row_bytes);
+                                 write(d.initOut(), transport::remote_span{key, out_offset, out_bytes});
+                               }),
+                               .kind = transport::traffic::dispatch};
       if (op.scales != nullptr) {
         const std::size_t scale_bytes = std::size_t(rows) * sizeof(float);
         what.slices.push_back({std::as_bytes(std::span(op.scales + first, std::size_t(rows))),
@@ -157,9 +165,14 @@ void take_arrival(worker_link& link, std::span<const std::byte> message) {
   if (!envelope) return link.failed(envelope.error());
   const auto view = envelope->view();
   switch (view->which()) {
-  case wire::Arrival::GATHER: return link.arrived.arrived({arrival_kind::gather, view->getGather().getSlot(), view->getGather().getOrdinal()});
-  case wire::Arrival::HAND_OVER: return link.arrived.arrived({arrival_kind::hand_over, view->getHandOver().getSlot2(), view->getHandOver().getOrdinal2()});
-  case wire::Arrival::COMBINE: return link.arrived.arrived({arrival_kind::combine, view->getCombine().getSlot3(), view->getCombine().getOrdinal3()});
+  case wire::Arrival::GATHER:
+    return link.arrived.arrived({arrival_kind::gather, view->getGather().getSlot(), view->getGather().getOrdinal()});
+  case wire::Arrival::HAND_OVER:
+    return link.arrived.arrived(
+        {arrival_kind::hand_over, view->getHandOver().getSlot2(), view->getHandOver().getOrdinal2()});
+  case wire::Arrival::COMBINE:
+    return link.arrived.arrived(
+        {arrival_kind::combine, view->getCombine().getSlot3(), view->getCombine().getOrdinal3()});
   case wire::Arrival::DISPATCH: return link.failed({errc::corrupt, "a dispatch came to an attention worker"});
   }
 }

@@ -42,20 +42,21 @@ struct neighbours {
 /// What all slots of a worker share.
 struct worker_link {
   transport::endpoint* endpoint = nullptr;
-  transport::address self;                     ///< this worker's inbox
+  transport::address self; ///< this worker's inbox
   std::span<std::byte> landing;
   attention_landing landing_layout, next_layout; ///< its own; the next stage's
   dispatch_landing expert_layout;
   neighbours around;
   arrivals arrived;
-  open_transfers open; ///< that read its frames, landing or KV memory
+  open_transfers open;                 ///< that read its frames, landing or KV memory
   std::function<void(failure)> failed; ///< a peer could not be reached; any thread
 };
 
 class slot_fabric final : public gpu::fabric {
 public:
   /// arena: the slot's frame, registered as arena_key, so that expert groups can write into it.
-  slot_fabric(std::shared_ptr<worker_link> link, std::uint32_t slot, std::span<std::byte> arena, std::uint64_t arena_key)
+  slot_fabric(std::shared_ptr<worker_link> link, std::uint32_t slot, std::span<std::byte> arena,
+              std::uint64_t arena_key)
       : link_(std::move(link)), slot_(slot), arena_(arena), arena_key_(arena_key) {}
 
   void send_next(gpu::stream& s, const std::byte* from, std::size_t bytes) override;

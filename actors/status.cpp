@@ -10,8 +10,14 @@ namespace {
 std::vector<actor_status> actors_of_process(const std::string& node) {
   std::vector<actor_status> list;
   for (const auto& a : actor_registry::instance().all())
-    list.push_back({.id = a->id, .role = a->role, .node = node, .state = a->state.load(), .mailbox = a->mailbox(), .messages = a->handled.load(),
-                    .busy_ns = a->busy_ns.load(), .max_ns = a->max_ns.load()});
+    list.push_back({.id = a->id,
+                    .role = a->role,
+                    .node = node,
+                    .state = a->state.load(),
+                    .mailbox = a->mailbox(),
+                    .messages = a->handled.load(),
+                    .busy_ns = a->busy_ns.load(),
+                    .max_ns = a->max_ns.load()});
   return list;
 }
 
@@ -32,7 +38,9 @@ void write(wire::StatusReport::Builder& to, const std::vector<actor_status>& act
 
 } // namespace
 
-void write_actors(wire::StatusReport::Builder& report, const std::string& node) { write(report, actors_of_process(node)); }
+void write_actors(wire::StatusReport::Builder& report, const std::string& node) {
+  write(report, actors_of_process(node));
+}
 
 void status_gathering::actors_here(const std::string& node) { sum_.actors = actors_of_process(node); }
 
@@ -78,8 +86,14 @@ cluster_status read(wire::StatusReport::Reader report) {
   s.serving = report.getServing();
   s.note = report.getNote().cStr();
   for (const auto a : report.getActors())
-    s.actors.push_back({.id = a.getId(), .role = a.getRole().cStr(), .node = a.getNode().cStr(), .state = a.getState().cStr(), .mailbox = a.getMailbox(),
-                        .messages = a.getMessages(), .busy_ns = a.getBusyNs(), .max_ns = a.getMaxNs()});
+    s.actors.push_back({.id = a.getId(),
+                        .role = a.getRole().cStr(),
+                        .node = a.getNode().cStr(),
+                        .state = a.getState().cStr(),
+                        .mailbox = a.getMailbox(),
+                        .messages = a.getMessages(),
+                        .busy_ns = a.getBusyNs(),
+                        .max_ns = a.getMaxNs()});
   const auto books = report.getBooks();
   s.blocks_total = books.getBlocksTotal();
   s.blocks_free = books.getBlocksFree();
@@ -96,8 +110,14 @@ std::string to_json(const cluster_status& status) {
   using nlohmann::ordered_json;
   auto actors = ordered_json::array();
   for (const auto& a : status.actors)
-    actors.push_back({{"id", a.id}, {"role", a.role}, {"node", a.node}, {"state", a.state}, {"mailbox", a.mailbox}, {"messages", a.messages},
-                      {"handling_ms", double(a.busy_ns) * 1e-6}, {"longest_ms", double(a.max_ns) * 1e-6}});
+    actors.push_back({{"id", a.id},
+                      {"role", a.role},
+                      {"node", a.node},
+                      {"state", a.state},
+                      {"mailbox", a.mailbox},
+                      {"messages", a.messages},
+                      {"handling_ms", double(a.busy_ns) * 1e-6},
+                      {"longest_ms", double(a.max_ns) * 1e-6}});
   auto gauges = ordered_json::object();
   for (const auto& [name, value] : status.gauges) gauges[name] = value;
   const ordered_json whole{{"serving", status.serving},

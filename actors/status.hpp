@@ -1,5 +1,5 @@
-// actors/status.hpp: the state of a cluster as one report: gathered by the supervisor, read by the engine and by `quadrant status`.
-// Threads one owner
+// actors/status.hpp: the state of a cluster as one report: gathered by the supervisor, read by the engine and by
+// `quadrant status`. Threads one owner
 #pragma once
 #include <string>
 #include <vector>
@@ -9,7 +9,8 @@
 
 namespace quadrant::actors {
 
-/// Collects the reports of nodes and workers. Books are summed; a worker's gauge becomes name{worker="..."}; actors keep their node.
+/// Collects the reports of nodes and workers. Books are summed; a worker's gauge becomes name{worker="..."}; actors
+/// keep their node.
 class status_gathering {
 public:
   /// The actors of this process, under the name of its node.

@@ -34,7 +34,8 @@ supervisor::behavior_type supervisor::make_behavior() {
             return promise;
           },
           [this](const msg::worker_down& message) {
-            // A peer on the data plane is often the first to notice a dead process; what really happened is known a moment later.
+            // A peer on the data plane is often the first to notice a dead process; what really happened is known a
+            // moment later.
             delayed_send(this, data_plane_patience, timeout_atom::value, message);
           },
           [this](timeout_atom, const msg::worker_down& message) {
@@ -63,7 +64,8 @@ void supervisor::joined(const msg::join& message, const handle& agent) {
       }
   const auto found = nodes_.find(name);
   if (found == nodes_.end() || found->second.pid != 0) {
-    log::warn("supervisor", "a process joined as " + name + ", which " + (found == nodes_.end() ? "this topology does not have" : "is already here"));
+    log::warn("supervisor", "a process joined as " + name + ", which " +
+                                (found == nodes_.end() ? "this topology does not have" : "is already here"));
     caf::anon_send_exit(caf::actor_cast<caf::actor>(agent), caf::exit_reason::user_shutdown);
     return;
   }
@@ -88,12 +90,19 @@ void supervisor::assign(const std::string& name) {
   });
   request(n.agent, load_timeout, message)
       .then([this, name](const msg::assigned& reply, const handles& workers) { took(name, reply, workers); },
-            [this, name](const caf::error& e) { give_up({errc::peer_lost, "process " + name + " failed while loading: " + system().render(e)}); });
+            [this, name](const caf::error& e) {
+              give_up({errc::peer_lost, "process " + name + " failed while loading: " + system().render(e)});
+            });
 }
 
 void supervisor::took(const std::string& name, const msg::assigned& reply, const handles& workers) {
   const auto v = reply.view();
   if (const auto outcome = read(v->getProblem()); !outcome) return give_up(outcome.error());
+  if (numerics_id_ != 0 && v->getNumericsId() != numerics_id_)
+    return give_up(
+        {errc::invalid_argument,
+         "process " + name + " serves another model or arithmetic than the others: is its checkpoint the same?"});
+  numerics_id_ = v->getNumericsId();
   for (unsigned i = 0; i < v->getWorkers().size(); ++i) {
     workers_[v->getWorkers()[i].getName().cStr()] = {name, workers[i], reply, i};
     monitor(caf::actor_cast<caf::actor>(workers[i]));
@@ -126,11 +135,17 @@ void supervisor::connect() {
   send(charge_.planner, view_, view_handles_);
   send(charge_.router, view_, view_handles_);
   for (const auto& name : names) {
-    const auto failed = [this, name](const caf::error& e) { give_up({errc::peer_lost, "worker " + name + " does not take the view: " + system().render(e)}); };
+    const auto failed = [this, name](const caf::error& e) {
+      give_up({errc::peer_lost, "worker " + name + " does not take the view: " + system().render(e)});
+    };
     const auto& h = workers_.at(name).actor;
     switch (worker_id::parse(name)->kind) {
-    case role::prefill: request(as<shard_actor>(h), connect_timeout, view_, view_handles_).then(one_done, failed); break;
-    case role::decode: request(as<decode_actor>(h), connect_timeout, view_, view_handles_).then(one_done, failed); break;
+    case role::prefill:
+      request(as<shard_actor>(h), connect_timeout, view_, view_handles_).then(one_done, failed);
+      break;
+    case role::decode:
+      request(as<decode_actor>(h), connect_timeout, view_, view_handles_).then(one_done, failed);
+      break;
     default: request(as<expert_actor>(h), connect_timeout, view_, view_handles_).then(one_done, failed);
     }
   }
@@ -145,13 +160,16 @@ void supervisor::down(const caf::down_msg& message) {
       return;
     }
   for (const auto& [name, w] : workers_)
-    if (w.actor && caf::actor_cast<caf::actor_addr>(w.actor) == message.source) return lose(name, "its actor ended: " + system().render(message.reason));
+    if (w.actor && caf::actor_cast<caf::actor_addr>(w.actor) == message.source)
+      return lose(name, "its actor ended: " + system().render(message.reason));
 }
 
 void supervisor::lose(const std::string& name, const std::string& reason) {
   const auto text = "lost worker " + name + ": " + reason;
-  if (!problem_) log::error("supervisor", text);
-  else log::warn("supervisor", text);
+  if (!problem_)
+    log::error("supervisor", text);
+  else
+    log::warn("supervisor", text);
   const auto message = msg::worker_down::make([&](wire::WorkerDown::Builder& b) {
     b.setName(name);
     b.setReason(reason);
@@ -171,7 +189,8 @@ caf::result<msg::status_report> supervisor::gather_status() {
   all->promise = make_response_promise<msg::status_report>();
   all->sum.actors_here("main");
   const auto one_less = [this, all] {
-    if (--all->open == 0) all->promise.deliver(all->sum.report(serving_ && !problem_, problem_ ? problem_->message : std::string()));
+    if (--all->open == 0)
+      all->promise.deliver(all->sum.report(serving_ && !problem_, problem_ ? problem_->message : std::string()));
   };
   const auto ask = [&](const handle& whom, const std::string& name) {
     ++all->open;

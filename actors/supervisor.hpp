@@ -1,9 +1,11 @@
 // actors/supervisor.hpp: membership: who has joined, what each runs, and the view that everybody works by.
 //
-//   waiting ─all processes joined─▶ assigning ─all loaded─▶ connecting ─all have the view─▶ serving ─a worker dies─▶ degraded
+//   waiting ─all processes joined─▶ assigning ─all loaded─▶ connecting ─all have the view─▶ serving ─a worker dies─▶
+//   degraded
 //
-// Status is gathered here: every actor of every process, the books of planner and decode, gauges with their worker's name.
-// A lost worker ends what depends on it: router and gateway are told, and every live request fails with the worker's name.
+// Status is gathered here: every actor of every process, the books of planner and decode, gauges with their worker's
+// name. A lost worker ends what depends on it: router and gateway are told, and every live request fails with the
+// worker's name.
 #pragma once
 #include <map>
 #include <memory>
@@ -59,6 +61,7 @@ private:
   msg::view view_;
   handles view_handles_;
   std::size_t unconnected_ = 0;
+  std::uint64_t numerics_id_ = 0; ///< the same in every process; 0: none has loaded yet
   bool serving_ = false;
   std::optional<failure> problem_;
   std::vector<caf::typed_response_promise<msg::view, handles>> waiting_;

@@ -7,8 +7,9 @@
 
 namespace quadrant::actors {
 
-/// Settings measured for small messages among few actors: the sharing policy (the stealing one sleeps up to 10 ms when idle), no extra
-/// I/O workers, a bound on how long one actor may keep a thread, and heartbeats, without which a stopped process is never noticed.
+/// Settings measured for small messages among few actors: the sharing policy (the stealing one sleeps up to 10 ms when
+/// idle), no extra I/O workers, a bound on how long one actor may keep a thread, and heartbeats, without which a
+/// stopped process is never noticed.
 class system_config : public caf::actor_system_config {
 public:
   explicit system_config(std::int64_t heartbeat_ms) {
@@ -19,10 +20,11 @@ public:
     set("middleman.workers", std::size_t{0});
     set("middleman.heartbeat-interval", caf::timespan(std::chrono::milliseconds(heartbeat_ms)));
     set("middleman.connection-timeout", caf::timespan(std::chrono::milliseconds(heartbeat_ms * 10)));
-    add_messages<msg::request_spec, msg::admit, msg::route, msg::forget, msg::reserve, msg::lease, msg::prefill, msg::first_token, msg::logit_rows,
-                 msg::handed_over, msg::start, msg::token, msg::micro_batch, msg::micro_batch_done, msg::decode_step, msg::decode_step_done, msg::arrival,
-                 msg::kv_ready, msg::kv_send, msg::kv_sent, msg::join, msg::assign, msg::assigned, msg::view, msg::worker_down, msg::status_query,
-                 msg::status_report>();
+    add_messages<msg::request_spec, msg::admit, msg::route, msg::forget, msg::reserve, msg::lease, msg::prefill,
+                 msg::first_token, msg::logit_rows, msg::handed_over, msg::start, msg::token, msg::micro_batch,
+                 msg::micro_batch_done, msg::decode_step, msg::decode_step_done, msg::arrival, msg::kv_ready,
+                 msg::kv_send, msg::kv_sent, msg::join, msg::assign, msg::assigned, msg::view, msg::worker_down,
+                 msg::status_query, msg::status_report>();
     add_message_type<handles>("quadrant::handles");
   }
 

@@ -1,4 +1,5 @@
-// actors/wire.hpp: between the schemas and the types of the other folders. Names mirror each other; nothing is decided here.
+// actors/wire.hpp: between the schemas and the types of the other folders. Names mirror each other; nothing is decided
+// here.
 #pragma once
 #include <initializer_list>
 #include <string>
@@ -16,7 +17,9 @@
 
 namespace quadrant::actors {
 
-inline transport::address read(wire::Address::Reader a) { return {a.getEndpoint(), a.getHost().cStr(), a.getPort(), a.getInbox()}; }
+inline transport::address read(wire::Address::Reader a) {
+  return {a.getEndpoint(), a.getHost().cStr(), a.getPort(), a.getInbox()};
+}
 inline void write(wire::Address::Builder to, const transport::address& a) {
   to.setEndpoint(a.endpoint);
   to.setHost(a.host);
@@ -32,8 +35,12 @@ inline void write(wire::TensorRef::Builder to, const transport::remote_span& spa
 }
 
 inline gpu::sampling read(wire::Sampling::Reader s) {
-  return {.temperature = s.getTemperature(), .top_p = s.getTopP(), .min_p = s.getMinP(), .top_k = s.getTopK(),
-          .seed = s.getSeed(), .sample_index = s.getSampleIndex()};
+  return {.temperature = s.getTemperature(),
+          .top_p = s.getTopP(),
+          .min_p = s.getMinP(),
+          .top_k = s.getTopK(),
+          .seed = s.getSeed(),
+          .sample_index = s.getSampleIndex()};
 }
 inline void write(wire::Sampling::Builder to, const gpu::sampling& s) {
   to.setTemperature(s.temperature);
@@ -55,7 +62,9 @@ inline result<void> read(wire::Problem::Reader p) {
 }
 
 /// A failure as CAF carries it between actors, and back.
-inline caf::error to_error(const failure& f) { return caf::make_error(caf::sec::runtime_error, std::uint32_t(f.code), f.message); }
+inline caf::error to_error(const failure& f) {
+  return caf::make_error(caf::sec::runtime_error, std::uint32_t(f.code), f.message);
+}
 inline failure to_failure(const caf::error& e) {
   if (e.context().match_elements<std::uint32_t, std::string>())
     return {errc(e.context().get_as<std::uint32_t>(0)), e.context().get_as<std::string>(1)};
@@ -85,13 +94,16 @@ std::vector<std::byte> to_bytes(const envelope<Schema>& message) {
 /// Errors  errc::corrupt
 template <class Schema>
 result<envelope<Schema>> from_bytes(std::span<const std::byte> bytes) {
-  if (bytes.size() % sizeof(capnp::word) != 0 || bytes.size() > max_envelope_bytes) return {errc::corrupt, "a message of broken size"};
+  if (bytes.size() % sizeof(capnp::word) != 0 || bytes.size() > max_envelope_bytes)
+    return {errc::corrupt, "a message of broken size"};
   auto block = std::make_shared_for_overwrite<capnp::word[]>(bytes.size() / sizeof(capnp::word));
   std::memcpy(static_cast<void*>(block.get()), bytes.data(), bytes.size());
   envelope<Schema> message({std::move(block), std::uint32_t(bytes.size() / sizeof(capnp::word))});
   try {
-    (void)message.view();
-  } catch (const kj::Exception& e) { return {errc::corrupt, e.getDescription().cStr()}; }
+    (void)message.view()->totalSize(); // walks every pointer
+  } catch (const kj::Exception& e) {
+    return {errc::corrupt, e.getDescription().cStr()};
+  }
   return message;
 }
 
@@ -128,7 +140,9 @@ inline double busy_seconds(gpu::device_times times) { return double(times.busy_n
 
 /// What a worker without books of its own reports.
 inline msg::status_report worker_report(gpu::device_times times) {
-  return msg::status_report::make([&](wire::StatusReport::Builder& b) { write_gauges(b, {{"device_busy_seconds", busy_seconds(times)}}); });
+  return msg::status_report::make([&](wire::StatusReport::Builder& b) {
+    write_gauges(b, {{"device_busy_seconds", busy_seconds(times)}});
+  });
 }
 
 /// A handle of a known role; the view says which role a handle has.

@@ -1,5 +1,7 @@
 #include "gpu/device.hpp"
 
+#include <utility>
+
 #include <pthread.h>
 
 #include "config/clock.hpp"
@@ -58,9 +60,13 @@ void stream::pass_wait() {
   advance(hold);
 }
 
-device::device(std::string name, team_options options)
-    : name_(std::move(name)), options_(options), state_(std::make_shared<device_state>()),
-      driver_([this] { drive(); }) {}
+device::device(std::string name, team_options options, std::shared_ptr<device_pump> pump)
+    : name_(std::move(name)), options_(options), state_(std::make_shared<device_state>()), pump_(std::move(pump)) {
+  if (pump_)
+    pump_->devices_.push_back(this);
+  else
+    driver_ = std::thread([this] { drive(); });
+}
 
 device::~device() {
   {
@@ -68,7 +74,8 @@ device::~device() {
     state_->stop = true;
   }
   state_->wake.notify_all();
-  driver_.join();
+  if (driver_.joinable()) driver_.join();
+  if (pump_) std::erase(pump_->devices_, this);
   // What waits goes without the lock: what a kernel owns may use its stream while it goes.
   std::deque<std::shared_ptr<stream>> ready;
   std::vector<std::deque<stream::item>> items;
@@ -89,24 +96,40 @@ void device::drive() {
   team::prepare_thread();
   team workers(options_);
   std::unique_lock hold(state_->mutex);
-  for (;;) {
-    state_->wake.wait(hold, [&] { return state_->stop || !state_->ready.empty(); });
-    if (state_->stop) return;
-    const auto s = std::move(state_->ready.front());
-    state_->ready.pop_front();
-    auto work = std::move(s->items_.front().work);
-    hold.unlock();
-    const auto start = steady_clock::monotonic_ns();
-    work(workers);
-    state_->busy_ns.fetch_add(std::uint64_t(steady_clock::monotonic_ns() - start), std::memory_order_relaxed);
-    state_->kernels.fetch_add(1, std::memory_order_relaxed);
-    work = nullptr; // what it owned goes without the lock
-    hold.lock();
-    if (state_->stop) return;
-    s->items_.pop_front();
-    s->advance(hold);
-    if (!hold.owns_lock()) hold.lock();
-  }
+  do state_->wake.wait(hold, [&] { return state_->stop || !state_->ready.empty(); });
+  while (!state_->stop && run_one(hold, workers));
+}
+
+bool device::run_one(std::unique_lock<std::mutex>& hold, team& workers) {
+  const auto s = std::move(state_->ready.front());
+  state_->ready.pop_front();
+  auto work = std::move(s->items_.front().work);
+  hold.unlock();
+  const auto start = steady_clock::monotonic_ns();
+  work(workers);
+  state_->busy_ns.fetch_add(std::uint64_t(steady_clock::monotonic_ns() - start), std::memory_order_relaxed);
+  state_->kernels.fetch_add(1, std::memory_order_relaxed);
+  work = nullptr; // what it owned goes without the lock
+  hold.lock();
+  if (state_->stop) return false;
+  s->items_.pop_front();
+  s->advance(hold);
+  if (!hold.owns_lock()) hold.lock();
+  return true;
+}
+
+std::size_t device_pump::run() {
+  team alone({});
+  std::size_t ran = 0;
+  for (bool again = true; std::exchange(again, false);)
+    for (auto* d : devices_) {
+      std::unique_lock hold(d->state_->mutex);
+      while (!d->state_->ready.empty() && d->run_one(hold, alone)) {
+        ++ran;
+        again = true;
+      }
+    }
+  return ran;
 }
 
 } // namespace quadrant::gpu

@@ -70,9 +70,24 @@ private:
   bool scheduled_ = false; ///< ready, running, or waiting for an event
 };
 
+class device;
+
+/// Runs devices on the thread that calls it and on no other: whoever owns all time, such as a test, drives a whole
+/// cluster with it. Threads one owner
+class device_pump {
+public:
+  /// Runs what is ready until nothing is; returns how many kernels that were.
+  std::size_t run();
+
+private:
+  friend class device;
+  std::vector<device*> devices_;
+};
+
 class device {
 public:
-  device(std::string name, team_options options);
+  /// pump: where it is set, the device has no threads, and kernels run in pump->run().
+  device(std::string name, team_options options, std::shared_ptr<device_pump> pump = nullptr);
   ~device(); ///< ends what runs, drops what waits
   device(const device&) = delete;
   device& operator=(const device&) = delete;
@@ -82,13 +97,17 @@ public:
   [[nodiscard]] device_times times() const noexcept { return {state_->busy_ns.load(), state_->kernels.load()}; }
 
 private:
+  friend class device_pump;
   void drive();
+  /// Runs the head of a ready stream. Called with the lock; false, with the lock, where the device stops.
+  bool run_one(std::unique_lock<std::mutex>& hold, team& workers);
 
   std::string name_;
   team_options options_;
   std::shared_ptr<device_state> state_;
   std::vector<std::shared_ptr<stream>> streams_;
-  std::thread driver_;
+  std::shared_ptr<device_pump> pump_;
+  std::thread driver_; ///< none with a pump
 };
 
 } // namespace quadrant::gpu

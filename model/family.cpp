@@ -49,21 +49,32 @@ result<std::shared_ptr<const shard>> load_shard(weight_cache& weights, const sha
   return std::shared_ptr<const shard>(std::move(s));
 }
 
-void run_expert_ffn(const gpu::ops_table& ops, gpu::team& team, const gpu::numerics& numerics, const ffn_weights& weights,
-                    gpu::act_view x, const std::int32_t* x_row, const std::int32_t* offsets, const expert_scratch& scratch,
-                    std::byte* out) {
+void run_expert_ffn(const gpu::ops_table& ops, gpu::team& team, const gpu::numerics& numerics,
+                    const ffn_weights& weights, gpu::act_view x, const std::int32_t* x_row, const std::int32_t* offsets,
+                    const expert_scratch& scratch, std::byte* out) {
   const auto num_experts = std::int32_t(weights.gate_up_ptr.size());
   const auto rows = offsets[num_experts] - offsets[0];
   if (rows == 0) return;
   const auto width = weights.down_ptr[0]->in, hidden = weights.down_ptr[0]->out;
   const bool wide_rows = numerics.expert_row == gpu::dtype::f32;
   float* down = wide_rows ? reinterpret_cast<float*>(out) : scratch.down;
-  ops.grouped_linear(team, {.x = x, .x_row = x_row, .offsets = offsets, .num_experts = num_experts,
-                            .weight = weights.gate_up_ptr.data(), .y = scratch.gate_up});
-  ops.silu_mul(team, {.gu = scratch.gate_up, .rows = rows, .cols = width,
-                      .round_bf16 = numerics.activation == gpu::dtype::bf16, .out = scratch.mid.from_row(0)});
-  ops.grouped_linear(team, {.x = scratch.mid.from_row(0), .x_row = nullptr, .offsets = offsets, .num_experts = num_experts,
-                            .weight = weights.down_ptr.data(), .y = down});
+  ops.grouped_linear(team, {.x = x,
+                            .x_row = x_row,
+                            .offsets = offsets,
+                            .num_experts = num_experts,
+                            .weight = weights.gate_up_ptr.data(),
+                            .y = scratch.gate_up});
+  ops.silu_mul(team, {.gu = scratch.gate_up,
+                      .rows = rows,
+                      .cols = width,
+                      .round_bf16 = numerics.activation == gpu::dtype::bf16,
+                      .out = scratch.mid.from_row(0)});
+  ops.grouped_linear(team, {.x = scratch.mid.from_row(0),
+                            .x_row = nullptr,
+                            .offsets = offsets,
+                            .num_experts = num_experts,
+                            .weight = weights.down_ptr.data(),
+                            .y = down});
   if (!wide_rows)
     ops.round_rows(team, {.x = down, .count = std::int64_t(rows) * hidden, .y = reinterpret_cast<std::uint16_t*>(out)});
 }

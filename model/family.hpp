@@ -17,7 +17,7 @@ struct shard {
   shard_shape shape;
   gpu::kv_layout kv;
   attention_weights weights;
-  std::vector<ffn_weights> ffn;  ///< per layer of the shard; empty entries where expert groups serve it
+  std::vector<ffn_weights> ffn;          ///< per layer of the shard; empty entries where expert groups serve it
   std::vector<float> rope_cos, rope_sin; ///< [max_positions, head_dim / 2]
   step_program program;
 
@@ -33,9 +33,9 @@ result<std::shared_ptr<const shard>> load_shard(weight_cache& weights, const sha
 
 /// y = FFN of each row with the expert it is sorted under; rows are rounded to the profile's expert_row type.
 /// x_row: row r reads x[x_row[r]] (null: r). offsets [num_experts + 1]. out [rows, hidden].
-void run_expert_ffn(const gpu::ops_table& ops, gpu::team& team, const gpu::numerics& numerics, const ffn_weights& weights,
-                    gpu::act_view x, const std::int32_t* x_row, const std::int32_t* offsets, const expert_scratch& scratch,
-                    std::byte* out);
+void run_expert_ffn(const gpu::ops_table& ops, gpu::team& team, const gpu::numerics& numerics,
+                    const ffn_weights& weights, gpu::act_view x, const std::int32_t* x_row, const std::int32_t* offsets,
+                    const expert_scratch& scratch, std::byte* out);
 
 namespace families {
 step_program qwen3_moe(const shard& s);

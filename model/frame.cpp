@@ -34,8 +34,8 @@ expert_scratch expert_scratch::take(arena_cursor& cursor, const model_config& co
   return room;
 }
 
-frame::frame(const model_config& config, const gpu::numerics& numerics, const shard_spec& spec, const shard_shape& shape,
-             frame_limits limits)
+frame::frame(const model_config& config, const gpu::numerics& numerics, const shard_spec& spec,
+             const shard_shape& shape, frame_limits limits)
     : limits_(limits), max_blocks_((config.max_position_embeddings + gpu::block_tokens - 1) / gpu::block_tokens) {
   arena_cursor count(nullptr);
   place(count, config, numerics, spec, shape);
@@ -78,7 +78,8 @@ void frame::place(arena_cursor& c, const model_config& config, const gpu::numeri
   attn = c.take<float>(padded * shape.q_heads * head);
   heads = act_room::take(c, n.activation, std::int64_t(padded), shape.q_heads * config.head_dim, config.head_dim);
   all_heads = spec.tp == 1 ? heads
-                           : act_room::take(c, n.activation, std::int64_t(padded), config.num_q_heads * config.head_dim, config.head_dim);
+                           : act_room::take(c, n.activation, std::int64_t(padded), config.num_q_heads * config.head_dim,
+                                            config.head_dim);
   proj = c.take<float>(padded * hidden);
   proj_part = spec.tp == 1 ? proj : c.take<float>(padded * shape.hidden_part);
   expert = c.take<std::int32_t>(pairs);
@@ -112,7 +113,11 @@ void frame::begin(const batch& step) {
   for (std::int32_t s = 0; s < num_sequences; ++s) {
     const auto& seq = step.sequences[std::size_t(s)];
     QCHECK_LE(std::int32_t(seq.blocks.size()), max_blocks_);
-    sequences[s] = {.first_row = row, .num_rows = seq.num_rows, .first_position = seq.first_position, .own_row = own_row, .blocks = blocks};
+    sequences[s] = {.first_row = row,
+                    .num_rows = seq.num_rows,
+                    .first_position = seq.first_position,
+                    .own_row = own_row,
+                    .blocks = blocks};
     blocks = std::ranges::copy(seq.blocks, blocks).out;
     for (std::int32_t i = 0; i < seq.num_rows; ++i) positions[row + i] = seq.first_position + i;
     row += seq.num_rows;

@@ -1,9 +1,8 @@
 // model/frame.hpp: everything one micro-batch needs on its device: parameter block and activation arena.
 //
-// A frame belongs to a micro-batch slot and is used by one step at a time. Its memory is one allocation, so that a peer can
-// be given places in it, and its addresses never change. Sizes are those of the largest micro-batch that the limits allow.
-// Units   tokens, rows; bytes where named so
-// Threads the stream that runs the step; the host only between steps
+// A frame belongs to a micro-batch slot and is used by one step at a time. Its memory is one allocation, so that a peer
+// can be given places in it, and its addresses never change. Sizes are those of the largest micro-batch that the limits
+// allow. Units   tokens, rows; bytes where named so Threads the stream that runs the step; the host only between steps
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -114,11 +113,11 @@ public:
   std::int32_t* expert = nullptr;                                ///< [T, top_k]
   float* expert_weight = nullptr;                                ///< [T, top_k]
   std::int32_t *offsets = nullptr, *token_of_row = nullptr, *row_of_pair = nullptr;
-  act_room sorted;                  ///< [P, H] rows in expert order, only where experts are elsewhere
-  expert_scratch ffn;               ///< only where they are here
-  std::byte* expert_rows = nullptr; ///< [P, H] in the profile's expert_row type
-  float* last_x = nullptr;          ///< [L, H]
-  act_room last;                    ///< [L, H]
+  act_room sorted;                                 ///< [P, H] rows in expert order, only where experts are elsewhere
+  expert_scratch ffn;                              ///< only where they are here
+  std::byte* expert_rows = nullptr;                ///< [P, H] in the profile's expert_row type
+  float* last_x = nullptr;                         ///< [L, H]
+  act_room last;                                   ///< [L, H]
   float *logits_part = nullptr, *logits = nullptr; ///< [L, V / tp], [L, V]
   std::int32_t* sampled = nullptr;                 ///< [L]
   std::uint64_t* digests = nullptr;                ///< [L]

@@ -8,8 +8,8 @@ namespace quadrant::model {
 result<shard_shape> shape_of(const model_config& c, const shard_spec& s) {
   const auto divides = [&](const char* what, std::int32_t n) -> result<void> {
     if (n % s.tp == 0) return {};
-    return {errc::invalid_argument,
-            std::string(what) + " of this model (" + std::to_string(n) + ") do not divide by tp = " + std::to_string(s.tp)};
+    return {errc::invalid_argument, std::string(what) + " of this model (" + std::to_string(n) +
+                                        ") do not divide by tp = " + std::to_string(s.tp)};
   };
   QUADRANT_TRY_VOID(divides("query heads", c.num_q_heads));
   QUADRANT_TRY_VOID(divides("hidden columns", c.hidden_size));
@@ -38,7 +38,9 @@ gpu::kv_layout kv_layout_of(const model_config& config, const shard_spec& spec, 
 }
 
 shard_spec stage_of(const model_config& config, std::int32_t rank, std::int32_t stages) {
-  const auto start = [&](std::int32_t r) { return r * (config.num_layers / stages) + std::min(r, config.num_layers % stages); };
+  const auto start = [&](std::int32_t r) {
+    return r * (config.num_layers / stages) + std::min(r, config.num_layers % stages);
+  };
   return {.first_layer = start(rank), .end_layer = start(rank + 1)};
 }
 

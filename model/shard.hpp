@@ -19,10 +19,10 @@ struct shard_spec {
 
 /// Widths of one shard, derived from the model and the spec.
 struct shard_shape {
-  std::int32_t q_heads, kv_heads;             ///< of this rank; KV heads are replicated where tp > num_kv_heads
-  std::int32_t first_q_head, first_kv_head;   ///< in the model
-  std::int32_t hidden_part, vocab_part;       ///< output columns of this rank
-  bool embeds, samples;                       ///< has the first, the last layer
+  std::int32_t q_heads, kv_heads;           ///< of this rank; KV heads are replicated where tp > num_kv_heads
+  std::int32_t first_q_head, first_kv_head; ///< in the model
+  std::int32_t hidden_part, vocab_part;     ///< output columns of this rank
+  bool embeds, samples;                     ///< has the first, the last layer
 };
 
 /// Errors  errc::invalid_argument: heads, hidden size or vocabulary do not divide by tp

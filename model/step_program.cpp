@@ -9,8 +9,8 @@ namespace {
 /// Puts the pieces of one step on a stream, runs of computes as one launch.
 class step_enqueuer {
 public:
-  step_enqueuer(const step_program& program, const step_env& env, step_size size, gpu::stream& stream, gpu::fabric* fabric,
-                const step_hooks& hooks, const kv_events& events)
+  step_enqueuer(const step_program& program, const step_env& env, step_size size, gpu::stream& stream,
+                gpu::fabric* fabric, const step_hooks& hooks, const kv_events& events)
       : program_(program), env_(env), size_(size), stream_(stream), fabric_(fabric), hooks_(hooks), events_(events) {}
 
   void operator()(const compute_piece& p) { run_.push_back(&p); }
@@ -20,8 +20,12 @@ public:
     cut().gather(stream_, op);
   }
   void operator()(const experts_piece& p) { cut().experts(stream_, p.op(*env_.f)); }
-  void operator()(const send_piece&) { cut().send_next(stream_, reinterpret_cast<const std::byte*>(env_.f->x), residual_bytes()); }
-  void operator()(const receive_piece&) { cut().receive_previous(stream_, reinterpret_cast<std::byte*>(env_.f->x), residual_bytes()); }
+  void operator()(const send_piece&) {
+    cut().send_next(stream_, reinterpret_cast<const std::byte*>(env_.f->x), residual_bytes());
+  }
+  void operator()(const receive_piece&) {
+    cut().receive_previous(stream_, reinterpret_cast<std::byte*>(env_.f->x), residual_bytes());
+  }
   void operator()(const kv_turn_piece& p) {
     if (hooks_.previous == nullptr || (*hooks_.previous)[std::size_t(p.layer)].fired()) return;
     flush();
@@ -62,8 +66,8 @@ private:
 
 } // namespace
 
-kv_events enqueue(const step_program& program, const step_env& env, batch step, gpu::stream& stream, gpu::fabric* fabric,
-                  step_hooks hooks) {
+kv_events enqueue(const step_program& program, const step_env& env, batch step, gpu::stream& stream,
+                  gpu::fabric* fabric, step_hooks hooks) {
   kv_events events(std::size_t(program.num_layers));
   const step_size size{.tokens = step.tokens(), .outputs = std::int32_t(step.outputs.size())};
   stream.launch([f = env.f, step = std::move(step)](gpu::team&) { f->begin(step); });

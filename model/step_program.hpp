@@ -2,9 +2,9 @@
 //
 //   compute ▸ kv_turn ▸ compute ▸ kv_ready ▸ gather ▸ compute ▸ experts ▸ compute ▸ …
 //
-// A family writes the list once for a shard; enqueue() puts one step of it on a stream and returns at once. Between two cuts
-// the stream runs without asking anyone. Nothing here waits: a receiving piece parks the stream.
-// Threads building: one; enqueue: the worker that owns the stream
+// A family writes the list once for a shard; enqueue() puts one step of it on a stream and returns at once. Between two
+// cuts the stream runs without asking anyone. Nothing here waits: a receiving piece parks the stream. Threads building:
+// one; enqueue: the worker that owns the stream
 #pragma once
 #include <functional>
 #include <string>
@@ -49,7 +49,8 @@ struct kv_turn_piece {   ///< waits until the step before has stored its KV of t
 struct kv_ready_piece { ///< the KV of this layer is in the pool
   std::int32_t layer;
 };
-using piece = std::variant<compute_piece, gather_piece, experts_piece, send_piece, receive_piece, kv_turn_piece, kv_ready_piece>;
+using piece =
+    std::variant<compute_piece, gather_piece, experts_piece, send_piece, receive_piece, kv_turn_piece, kv_ready_piece>;
 
 struct step_program {
   std::vector<piece> pieces;
@@ -67,7 +68,7 @@ struct step_hooks {
 };
 
 /// Enqueues one step and returns the events of its KV.
-kv_events enqueue(const step_program& program, const step_env& env, batch step, gpu::stream& stream, gpu::fabric* fabric,
-                  step_hooks hooks);
+kv_events enqueue(const step_program& program, const step_env& env, batch step, gpu::stream& stream,
+                  gpu::fabric* fabric, step_hooks hooks);
 
 } // namespace quadrant::model

@@ -41,7 +41,8 @@ result<void> append_floats(const tensor_bytes& tensor, const std::string& name, 
   return {};
 }
 
-result<tensor_bytes> find_matrix(const checkpoint_files& files, const std::string& name, std::int64_t rows, std::int64_t cols) {
+result<tensor_bytes> find_matrix(const checkpoint_files& files, const std::string& name, std::int64_t rows,
+                                 std::int64_t cols) {
   QUADRANT_TRY(auto tensor, files.find(name));
   if (tensor.shape.size() != 2 || tensor.shape[0] < rows || tensor.shape[1] != cols)
     return wrong_tensor(name, "expected at least " + std::to_string(rows) + " rows of " + std::to_string(cols));
@@ -61,8 +62,8 @@ result<std::vector<float>> tensor_reader::vector(const std::string& name, std::i
 
 bool tensor_reader::is_int4(const std::string& linear) const { return files_.find(linear + ".weight_packed").ok(); }
 
-result<void> tensor_reader::append_rows(const std::string& linear, std::int64_t first, std::int64_t count, std::int64_t in,
-                                        std::vector<float>& to) const {
+result<void> tensor_reader::append_rows(const std::string& linear, std::int64_t first, std::int64_t count,
+                                        std::int64_t in, std::vector<float>& to) const {
   if (!is_int4(linear)) {
     const auto name = linear + ".weight";
     auto tensor = find_matrix(files_, name, first + count, in);
@@ -74,22 +75,25 @@ result<void> tensor_reader::append_rows(const std::string& linear, std::int64_t 
   const auto groups = in / rows.group;
   for (std::int64_t r = 0; r < count; ++r)
     for (std::int64_t k = 0; k < in; ++k)
-      to.push_back(float(int(rows.q[std::size_t(r * in + k)]) - 8) * rows.scale[std::size_t(r * groups + k / rows.group)]);
+      to.push_back(float(int(rows.q[std::size_t(r * in + k)]) - 8) *
+                   rows.scale[std::size_t(r * groups + k / rows.group)]);
   return {};
 }
 
-result<void> tensor_reader::append_int4(const std::string& linear, std::int64_t first, std::int64_t count, std::int64_t in,
-                                        int4_rows& to) const {
+result<void> tensor_reader::append_int4(const std::string& linear, std::int64_t first, std::int64_t count,
+                                        std::int64_t in, int4_rows& to) const {
   const auto packed_name = linear + ".weight_packed", scale_name = linear + ".weight_scale";
   auto packed = find_matrix(files_, packed_name, first + count, in / 8);
   if (!packed) return packed.error();
-  if (packed->type != tensor_type::i32 || in % 8 != 0) return wrong_tensor(packed_name, "expected i32 words of 8 nibbles");
+  if (packed->type != tensor_type::i32 || in % 8 != 0)
+    return wrong_tensor(packed_name, "expected i32 words of 8 nibbles");
   auto scale = files_.find(scale_name);
   if (!scale) return scale.error();
   if (scale->shape.size() != 2 || scale->shape[0] < first + count || scale->shape[1] < 1 || in % scale->shape[1] != 0)
     return wrong_tensor(scale_name, "its shape does not fit " + packed_name);
   const auto group = std::int32_t(in / scale->shape[1]);
-  if (to.group != 0 && to.group != group) return wrong_tensor(scale_name, "its group size differs from its neighbours'");
+  if (to.group != 0 && to.group != group)
+    return wrong_tensor(scale_name, "its group size differs from its neighbours'");
   to.group = group;
   for (std::int64_t i = first * in / 8; i < (first + count) * in / 8; ++i) {
     const auto word = load<std::uint32_t>(packed->data.data(), i);

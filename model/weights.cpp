@@ -51,16 +51,20 @@ result<vector_ref> weight_cache::vector(const std::string& name, std::int32_t si
 
 result<weight_ref> weight_cache::linear(const std::vector<rows>& parts, std::int32_t in, gpu::dtype type) {
   std::string key(gpu::to_string(type));
-  for (const auto& part : parts) key += ":" + part.name + "+" + std::to_string(part.first) + "+" + std::to_string(part.count);
+  for (const auto& part : parts)
+    key += ":" + part.name + "+" + std::to_string(part.first) + "+" + std::to_string(part.count);
   return remember(key, [&]() -> result<weight_ref> {
     const tensor_reader reader(*files_);
     std::int32_t out = 0;
     for (const auto& part : parts) out += part.count;
-    const auto finished = [](gpu::packed_weight w) { return weight_ref(std::make_shared<const gpu::packed_weight>(std::move(w))); };
+    const auto finished = [](gpu::packed_weight w) {
+      return weight_ref(std::make_shared<const gpu::packed_weight>(std::move(w)));
+    };
 
     if (type == gpu::dtype::i4 && std::ranges::all_of(parts, [&](const rows& p) { return reader.is_int4(p.name); })) {
       int4_rows stored;
-      for (const auto& part : parts) QUADRANT_TRY_VOID(reader.append_int4(part.name, part.first, part.count, in, stored));
+      for (const auto& part : parts)
+        QUADRANT_TRY_VOID(reader.append_int4(part.name, part.first, part.count, in, stored));
       return finished(gpu::pack_i4(stored.q, stored.scale, 8, out, in, stored.group));
     }
     std::vector<float> w, bias;
@@ -69,7 +73,8 @@ result<weight_ref> weight_cache::linear(const std::vector<rows>& parts, std::int
       if (const auto name = part.name + ".bias"; files_->find(name).ok()) {
         auto whole = files_->find(name);
         QUADRANT_TRY(auto values, reader.vector(name, whole->shape.empty() ? 0 : whole->shape[0]));
-        if (std::int64_t(values.size()) < part.first + part.count) return failure{errc::invalid_argument, "tensor " + name + ": too short"};
+        if (std::int64_t(values.size()) < part.first + part.count)
+          return failure{errc::invalid_argument, "tensor " + name + ": too short"};
         bias.insert(bias.end(), values.begin() + part.first, values.begin() + part.first + part.count);
       }
     }
@@ -84,14 +89,17 @@ result<weight_ref> weight_cache::embedding() {
   const auto type = numerics_.name == gpu::precision::f32 ? gpu::dtype::f32 : gpu::dtype::bf16;
   return remember("embedding", [&]() -> result<weight_ref> {
     std::vector<float> w;
-    QUADRANT_TRY_VOID(tensor_reader(*files_).append_rows("model.embed_tokens", 0, config_.vocab_size, config_.hidden_size, w));
+    QUADRANT_TRY_VOID(
+        tensor_reader(*files_).append_rows("model.embed_tokens", 0, config_.vocab_size, config_.hidden_size, w));
     gpu::packed_weight table;
     table.type = type;
     table.in = config_.hidden_size;
     table.out = config_.vocab_size;
     table.data = gpu::aligned_bytes(w.size() * bits(type) / 8);
-    if (type == gpu::dtype::f32) std::memcpy(table.data.data(), w.data(), w.size() * sizeof(float));
-    else std::ranges::transform(w, table.data.as<std::uint16_t>(), gpu::to_bf16);
+    if (type == gpu::dtype::f32)
+      std::memcpy(table.data.data(), w.data(), w.size() * sizeof(float));
+    else
+      std::ranges::transform(w, table.data.as<std::uint16_t>(), gpu::to_bf16);
     return weight_ref(std::make_shared<const gpu::packed_weight>(std::move(table)));
   });
 }
@@ -124,7 +132,8 @@ result<attention_weights> weight_cache::attention(const shard_spec& spec) {
   if (shape.samples) {
     const auto* head_name = config_.tie_word_embeddings ? "model.embed_tokens" : "lm_head";
     QUADRANT_TRY(out.final_norm, vector("model.norm.weight", hidden));
-    QUADRANT_TRY(out.head, linear({{head_name, spec.tp_rank * shape.vocab_part, shape.vocab_part}}, hidden, numerics_.head));
+    QUADRANT_TRY(out.head,
+                 linear({{head_name, spec.tp_rank * shape.vocab_part, shape.vocab_part}}, hidden, numerics_.head));
   }
   return out;
 }
@@ -136,7 +145,8 @@ result<ffn_weights> weight_cache::ffn(std::int32_t layer, std::int32_t first, st
   for (auto expert = first; expert < end; ++expert) {
     auto prefix = "model.layers." + std::to_string(layer) + ".mlp.";
     if (moe) prefix += "experts." + std::to_string(expert) + ".";
-    QUADRANT_TRY(auto gate_up, linear({{prefix + "gate_proj", 0, width}, {prefix + "up_proj", 0, width}}, config_.hidden_size, numerics_.expert));
+    QUADRANT_TRY(auto gate_up, linear({{prefix + "gate_proj", 0, width}, {prefix + "up_proj", 0, width}},
+                                      config_.hidden_size, numerics_.expert));
     QUADRANT_TRY(auto down, linear({{prefix + "down_proj", 0, config_.hidden_size}}, width, numerics_.expert));
     out.gate_up_ptr.push_back(gate_up.get());
     out.down_ptr.push_back(down.get());

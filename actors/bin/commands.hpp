@@ -1,5 +1,5 @@
-// actors/bin/commands.hpp: the subcommands of `quadrant`. Each adds its flags to the command line and returns what runs it.
-// A command returns its exit status; what went wrong is one line on stderr: what, where, what to do.
+// actors/bin/commands.hpp: the subcommands of `quadrant`. Each adds its flags to the command line and returns what runs
+// it. A command returns its exit status; what went wrong is one line on stderr: what, where, what to do.
 #pragma once
 #include <functional>
 

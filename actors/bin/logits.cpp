@@ -1,4 +1,5 @@
-// quadrant logits: the logits of every position of a prompt, through the same steps as serving; for checks against other programs.
+// quadrant logits: the logits of every position of a prompt, through the same steps as serving; for checks against
+// other programs.
 #include <algorithm>
 #include <cstdio>
 #include <numeric>
@@ -23,8 +24,9 @@ std::vector<std::int32_t> top_of(std::span<const float> row) {
   std::vector<std::int32_t> ids(row.size());
   std::iota(ids.begin(), ids.end(), 0);
   const auto count = std::min(num_top, ids.size());
-  std::ranges::partial_sort(ids, ids.begin() + std::ptrdiff_t(count),
-                            [&](auto a, auto b) { return row[std::size_t(a)] > row[std::size_t(b)] || (row[std::size_t(a)] == row[std::size_t(b)] && a < b); });
+  std::ranges::partial_sort(ids, ids.begin() + std::ptrdiff_t(count), [&](auto a, auto b) {
+    return row[std::size_t(a)] > row[std::size_t(b)] || (row[std::size_t(a)] == row[std::size_t(b)] && a < b);
+  });
   ids.resize(count);
   return ids;
 }
@@ -36,7 +38,8 @@ void print_json(const std::vector<float>& logits, std::size_t vocabulary, bool f
     const std::span row(logits.data() + at, vocabulary);
     std::printf("%s{\"top\":[", at == 0 ? "" : ",");
     const char* gap = "";
-    for (const auto id : top_of(row)) std::printf("%s[%d,%.9g]", std::exchange(gap, ","), id, double(row[std::size_t(id)]));
+    for (const auto id : top_of(row))
+      std::printf("%s[%d,%.9g]", std::exchange(gap, ","), id, double(row[std::size_t(id)]));
     std::printf("]");
     if (full) {
       std::printf(",\"logits\":[");
@@ -79,8 +82,10 @@ result<void> run(const logits_flags& flags) {
   }
   const auto vocabulary = std::size_t(engine->config().vocab_size);
   if (logits.size() != positions * vocabulary) return {errc::cancelled, "stopped before the end"};
-  if (flags.json) print_json(logits, vocabulary, flags.full);
-  else print_table(logits, vocabulary);
+  if (flags.json)
+    print_json(logits, vocabulary, flags.full);
+  else
+    print_table(logits, vocabulary);
   std::fflush(stdout);
   leave_within(std::chrono::seconds(20));
   return {};

@@ -14,13 +14,15 @@ int main(int argc, char** argv) {
   CLI::App program("Serves sparse mixture-of-experts language models from one process or many.", "quadrant");
   program.set_version_flag("--version", "quadrant " QUADRANT_VERSION);
   program.require_subcommand(1);
-  const quadrant::bin::command commands[] = {quadrant::bin::add_run(program), quadrant::bin::add_serve(program), quadrant::bin::add_status(program),
-                                             quadrant::bin::add_logits(program), quadrant::bin::add_node(program), quadrant::bin::add_topology(program)};
+  const quadrant::bin::command commands[] = {quadrant::bin::add_run(program),    quadrant::bin::add_serve(program),
+                                             quadrant::bin::add_status(program), quadrant::bin::add_logits(program),
+                                             quadrant::bin::add_node(program),   quadrant::bin::add_topology(program)};
   try {
     program.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
     if (e.get_exit_code() == 0) return program.exit(e); // --help, --version
-    if (argc > 1 && argv[1][0] != '-' && std::ranges::none_of(commands, [&](const auto& c) { return c.flags->get_name() == argv[1]; }))
+    if (argc > 1 && argv[1][0] != '-' &&
+        std::ranges::none_of(commands, [&](const auto& c) { return c.flags->get_name() == argv[1]; }))
       std::fprintf(stderr, "quadrant: no such command: %s; see quadrant --help\n", argv[1]);
     else
       std::fprintf(stderr, "quadrant: %s; see quadrant --help\n", e.what());

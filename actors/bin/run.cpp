@@ -34,13 +34,16 @@ struct answer {
 
   [[nodiscard]] double ttft_ms() const { return double(first_ns - asked_ns) * 1e-6; }
   /// Mean gap after the first token.
-  [[nodiscard]] double tpot_ms() const { return ids.size() < 2 ? 0 : double(last_ns - first_ns) * 1e-6 / double(ids.size() - 1); }
+  [[nodiscard]] double tpot_ms() const {
+    return ids.size() < 2 ? 0 : double(last_ns - first_ns) * 1e-6 / double(ids.size() - 1);
+  }
   /// xxh3 over the row digests of every step.
   [[nodiscard]] std::string digest() const { return to_hex(xxh3(std::as_bytes(std::span(digests)))); }
 };
 
 /// Reads the answer to its end; shows the text as it comes unless `quiet`.
-answer take_answer(actors::engine& engine, std::uint64_t id, answer_queue& queue, std::optional<model::token_decoder> decoder, std::int64_t asked_ns, bool quiet) {
+answer take_answer(actors::engine& engine, std::uint64_t id, answer_queue& queue,
+                   std::optional<model::token_decoder> decoder, std::int64_t asked_ns, bool quiet) {
   answer a;
   a.asked_ns = asked_ns;
   const auto show = [&](const std::string& text) {
@@ -67,20 +70,25 @@ answer take_answer(actors::engine& engine, std::uint64_t id, answer_queue& queue
 }
 
 void print_json(const answer& a, std::size_t prompt_tokens) {
-  const nlohmann::ordered_json object{
-      {"text", a.text},
-      {"token_ids", a.ids},
-      {"finish_reason", *a.end == actors::finish::stop ? "stop" : *a.end == actors::finish::length ? "length" : "cancelled"},
-      {"usage", {{"prompt_tokens", prompt_tokens}, {"completion_tokens", a.ids.size()}, {"total_tokens", prompt_tokens + a.ids.size()}}},
-      {"ttft_ms", a.ttft_ms()},
-      {"tpot_ms", a.tpot_ms()},
-      {"logits_digest", a.digest()}};
+  const nlohmann::ordered_json object{{"text", a.text},
+                                      {"token_ids", a.ids},
+                                      {"finish_reason", *a.end == actors::finish::stop     ? "stop"
+                                                        : *a.end == actors::finish::length ? "length"
+                                                                                           : "cancelled"},
+                                      {"usage",
+                                       {{"prompt_tokens", prompt_tokens},
+                                        {"completion_tokens", a.ids.size()},
+                                        {"total_tokens", prompt_tokens + a.ids.size()}}},
+                                      {"ttft_ms", a.ttft_ms()},
+                                      {"tpot_ms", a.tpot_ms()},
+                                      {"logits_digest", a.digest()}};
   std::printf("%s\n", object.dump().c_str());
 }
 
 result<int> run(const run_flags& flags) {
   if (flags.prompt.empty() == flags.tokens.empty())
-    return {errc::invalid_argument, "run needs either a prompt, like quadrant run \"What is a violin?\", or --tokens 1,2,3"};
+    return {errc::invalid_argument,
+            "run needs either a prompt, like quadrant run \"What is a violin?\", or --tokens 1,2,3"};
   QUADRANT_TRY(auto options, flags.engine.options());
   QUADRANT_TRY(const auto config, model::read_model_config(options.model));
   auto text = actors::chat_text::open(options.model, config);
@@ -97,12 +105,14 @@ result<int> run(const run_flags& flags) {
   what.sampling = flags.sampling.over(text ? text->sampling() : gpu::sampling{});
   const auto prompt_tokens = what.tokens.size();
 
-  if (!options.layout.processes.empty()) std::fprintf(stderr, "starting %zu processes\n", options.layout.processes.size());
+  if (!options.layout.processes.empty())
+    std::fprintf(stderr, "starting %zu processes\n", options.layout.processes.size());
   QUADRANT_TRY(const auto engine, actors::engine::start(std::move(options)));
   const auto queue = std::make_shared<answer_queue>();
   const auto asked_ns = steady_clock::monotonic_ns();
   const auto id = engine->submit(std::move(what), queue);
-  const auto a = take_answer(*engine, id, *queue, text ? std::optional(text->decoder()) : std::nullopt, asked_ns, flags.json);
+  const auto a =
+      take_answer(*engine, id, *queue, text ? std::optional(text->decoder()) : std::nullopt, asked_ns, flags.json);
   if (!flags.json && !a.text.empty()) std::printf("\n");
   if (!a.end) return a.end.error();
 
@@ -114,8 +124,8 @@ result<int> run(const run_flags& flags) {
       std::printf("\n");
     }
     std::fflush(stdout);
-    std::fprintf(stderr, "\n%zu + %zu tokens, TTFT %.1f ms, TPOT %.2f ms, %.0f tokens/s\n", prompt_tokens, a.ids.size(), a.ttft_ms(), a.tpot_ms(),
-                 a.tpot_ms() == 0 ? 0 : 1000 / a.tpot_ms());
+    std::fprintf(stderr, "\n%zu + %zu tokens, TTFT %.1f ms, TPOT %.2f ms, %.0f tokens/s\n", prompt_tokens, a.ids.size(),
+                 a.ttft_ms(), a.tpot_ms(), a.tpot_ms() == 0 ? 0 : 1000 / a.tpot_ms());
   }
   std::fflush(stdout);
   leave_within(std::chrono::seconds(20));
@@ -129,7 +139,8 @@ command add_run(CLI::App& program) {
   const auto flags = std::make_shared<run_flags>();
   app->add_option("prompt", flags->prompt, "what to ask");
   app->add_option("--tokens", flags->tokens, "token ids instead of a prompt, like 1,2,3; needs no tokenizer");
-  app->add_option("--max-tokens", flags->max_tokens, "most new tokens (default: the model's)")->check(CLI::Range(1, 1 << 20));
+  app->add_option("--max-tokens", flags->max_tokens, "most new tokens (default: the model's)")
+      ->check(CLI::Range(1, 1 << 20));
   app->add_flag("--ignore-eos", flags->ignore_eos, "go on to --max-tokens");
   app->add_flag("--json", flags->json, "print one JSON object instead of the text");
   flags->engine.add_to(*app);

@@ -24,8 +24,10 @@ bool read_number(std::string_view text, Number& value) {
 } // namespace
 
 void engine_flags::add_to(CLI::App& command) {
-  command.add_option("--model", model, "Hugging Face checkpoint directory (default: the model that comes with the program)");
-  command.add_option("--topology", topology, "TOML file: which workers there are, in which processes (default: one of each, here)");
+  command.add_option("--model", model,
+                     "Hugging Face checkpoint directory (default: the model that comes with the program)");
+  command.add_option("--topology", topology,
+                     "TOML file: which workers there are, in which processes (default: one of each, here)");
   command.add_option("--precision", precision, "f32, bf16, w8a8 or w4a8 (default: the topology's, w4a8)");
 }
 
@@ -44,10 +46,12 @@ result<actors::engine_options> engine_flags::options() const {
 }
 
 void sampling_flags::add_to(CLI::App& command) {
-  command.add_option("--temperature", temperature, "0: greedy (default: as the model wishes)")->check(CLI::Range(0.0f, 100.0f));
+  command.add_option("--temperature", temperature, "0: greedy (default: as the model wishes)")
+      ->check(CLI::Range(0.0f, 100.0f));
   command.add_option("--top-p", top_p, "keep the likeliest tokens of this mass")->check(CLI::Range(0.0f, 1.0f));
   command.add_option("--top-k", top_k, "keep this many; 0: all")->check(CLI::Range(0, 1 << 24));
-  command.add_option("--min-p", min_p, "keep tokens at least so likely, beside the likeliest")->check(CLI::Range(0.0f, 1.0f));
+  command.add_option("--min-p", min_p, "keep tokens at least so likely, beside the likeliest")
+      ->check(CLI::Range(0.0f, 1.0f));
   command.add_option("--seed", seed, "of the randomness (default: drawn)");
 }
 
@@ -66,7 +70,8 @@ result<std::vector<std::int32_t>> parse_tokens(const std::string& text) {
     const auto end = std::min(text.find(',', at), text.size());
     std::int32_t token = 0;
     if (!read_number(std::string_view(text).substr(at, end - at), token))
-      return {errc::invalid_argument, "--tokens must be whole numbers with commas between, like 1,2,3, not '" + text + "'"};
+      return {errc::invalid_argument,
+              "--tokens must be whole numbers with commas between, like 1,2,3, not '" + text + "'"};
     tokens.push_back(token);
     at = end + 1;
   }
@@ -76,7 +81,8 @@ result<std::vector<std::int32_t>> parse_tokens(const std::string& text) {
 result<host_and_port> parse_address(const std::string& text) {
   const auto colon = text.rfind(':');
   host_and_port address;
-  if (colon == std::string::npos || colon == 0 || !read_number(std::string_view(text).substr(colon + 1), address.port) || address.port == 0)
+  if (colon == std::string::npos || colon == 0 ||
+      !read_number(std::string_view(text).substr(colon + 1), address.port) || address.port == 0)
     return {errc::invalid_argument, "expected HOST:PORT, like 127.0.0.1:8079, not '" + text + "'"};
   address.host = text.substr(0, colon);
   return address;
@@ -85,9 +91,11 @@ result<host_and_port> parse_address(const std::string& text) {
 result<std::filesystem::path> embedded_model() {
   std::error_code ignored;
   const auto home = std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path();
-  for (const auto* place : {"../../model/default", "../share/quadrant/model/default"}) { // build/<preset>/quadrant, <prefix>/bin/quadrant
+  for (const auto* place :
+       {"../../model/default", "../share/quadrant/model/default"}) { // build/<preset>/quadrant, <prefix>/bin/quadrant
     const auto directory = home / place;
-    if (std::filesystem::exists(directory / "config.json", ignored)) return std::filesystem::weakly_canonical(directory, ignored);
+    if (std::filesystem::exists(directory / "config.json", ignored))
+      return std::filesystem::weakly_canonical(directory, ignored);
   }
   return {errc::not_found, "the model that comes with the program is not beside it; name one with --model DIR"};
 }

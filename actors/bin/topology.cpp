@@ -22,7 +22,8 @@ command add_topology(CLI::App& program) {
             if (!flags->processes && t->processes.empty())
               for (const auto& worker : t->worker_names()) std::printf("%-16s %s\n", "(this process)", worker.c_str());
             for (const auto& process : t->processes) {
-              if (flags->processes) std::printf("%s\n", process.name.c_str());
+              if (flags->processes)
+                std::printf("%s\n", process.name.c_str());
               else
                 for (const auto& worker : process.runs) std::printf("%-16s %s\n", process.name.c_str(), worker.c_str());
             }

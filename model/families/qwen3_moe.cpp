@@ -22,15 +22,19 @@ public:
   }
 
   step_program write() && {
-    if (s_.shape.embeds) embed();
-    else program_.pieces.emplace_back(receive_piece{});
+    if (s_.shape.embeds)
+      embed();
+    else
+      program_.pieces.emplace_back(receive_piece{});
     for (std::int32_t layer = 0; layer < s_.spec.num_layers(); ++layer) {
       attention(layer);
       s_.weights.layers[std::size_t(layer)].gate ? experts(layer) : dense(layer);
       gather_row_shares();
     }
-    if (s_.shape.samples) outputs();
-    else program_.pieces.emplace_back(send_piece{});
+    if (s_.shape.samples)
+      outputs();
+    else
+      program_.pieces.emplace_back(send_piece{});
     return std::move(program_);
   }
 
@@ -52,8 +56,14 @@ private:
     compute("embed", [&s = s_](env e, gpu::team& team) {
       auto& f = *e.f;
       const auto& table = *s.weights.embedding;
-      e.ops->embed(team, {.ids = f.ids, .token_slots = e.token_slots, .table = table.data.data(), .table_type = table.type,
-                          .tokens = f.tokens, .hidden = table.in, .vocab = table.out, .x = f.x});
+      e.ops->embed(team, {.ids = f.ids,
+                          .token_slots = e.token_slots,
+                          .table = table.data.data(),
+                          .table_type = table.type,
+                          .tokens = f.tokens,
+                          .hidden = table.in,
+                          .vocab = table.out,
+                          .x = f.x});
     });
   }
 
@@ -64,14 +74,34 @@ private:
     compute("qkv", [&s = s_, &w, stride, bf16 = bf16_](env e, gpu::team& team) {
       auto& f = *e.f;
       const auto& c = s.config;
-      e.ops->rms_norm(team, {.x = f.x, .weight = w.input_norm->data(), .eps = c.rms_norm_eps, .rows = f.tokens,
-                             .cols = c.hidden_size, .round_bf16 = bf16, .f = f.act.f, .out = f.act.q ? f.act.from_row(0) : gpu::act_view{}});
-      e.ops->linear(team, {.x = f.act.from_row(0), .rows = f.tokens, .weight = w.qkv.get(), .first_out = 0,
-                           .num_out = std::int32_t(stride), .y = f.qkv, .y_stride = stride});
-      gpu::head_norm_rope_args rope{.x = f.qkv, .stride = stride, .weight = w.q_norm->data(), .eps = c.rms_norm_eps,
-                                    .cos = s.rope_cos.data(), .sin = s.rope_sin.data(), .positions = f.positions,
-                                    .tokens = f.tokens, .heads = s.shape.q_heads, .head_dim = c.head_dim, .round_bf16 = bf16,
-                                    .scale_factor = inverse_root(c.head_dim), .out = f.q.from_row(0)};
+      e.ops->rms_norm(team, {.x = f.x,
+                             .weight = w.input_norm->data(),
+                             .eps = c.rms_norm_eps,
+                             .rows = f.tokens,
+                             .cols = c.hidden_size,
+                             .round_bf16 = bf16,
+                             .f = f.act.f,
+                             .out = f.act.q ? f.act.from_row(0) : gpu::act_view{}});
+      e.ops->linear(team, {.x = f.act.from_row(0),
+                           .rows = f.tokens,
+                           .weight = w.qkv.get(),
+                           .first_out = 0,
+                           .num_out = std::int32_t(stride),
+                           .y = f.qkv,
+                           .y_stride = stride});
+      gpu::head_norm_rope_args rope{.x = f.qkv,
+                                    .stride = stride,
+                                    .weight = w.q_norm->data(),
+                                    .eps = c.rms_norm_eps,
+                                    .cos = s.rope_cos.data(),
+                                    .sin = s.rope_sin.data(),
+                                    .positions = f.positions,
+                                    .tokens = f.tokens,
+                                    .heads = s.shape.q_heads,
+                                    .head_dim = c.head_dim,
+                                    .round_bf16 = bf16,
+                                    .scale_factor = inverse_root(c.head_dim),
+                                    .out = f.q.from_row(0)};
       e.ops->head_norm_rope(team, rope);
       rope.x = f.qkv + s.shape.q_heads * c.head_dim;
       rope.weight = w.k_norm->data();
@@ -83,26 +113,53 @@ private:
     program_.pieces.emplace_back(kv_turn_piece{layer});
     compute("append_kv", [&s = s_, layer, stride](env e, gpu::team& team) {
       auto& f = *e.f;
-      e.ops->kv_append(team, {.k = f.k, .v = f.qkv + (s.shape.q_heads + s.shape.kv_heads) * s.config.head_dim,
-                              .k_stride = std::int64_t(s.shape.kv_heads) * s.config.head_dim, .v_stride = stride,
-                              .sequences = f.sequences, .num_sequences = f.num_sequences, .pool = e.kv_pool,
-                              .layout = s.kv, .layer = layer, .own = f.own});
+      e.ops->kv_append(team, {.k = f.k,
+                              .v = f.qkv + (s.shape.q_heads + s.shape.kv_heads) * s.config.head_dim,
+                              .k_stride = std::int64_t(s.shape.kv_heads) * s.config.head_dim,
+                              .v_stride = stride,
+                              .sequences = f.sequences,
+                              .num_sequences = f.num_sequences,
+                              .pool = e.kv_pool,
+                              .layout = s.kv,
+                              .layer = layer,
+                              .own = f.own});
     });
     program_.pieces.emplace_back(kv_ready_piece{layer});
     compute("attend", [&s = s_, layer, bf16 = bf16_](env e, gpu::team& team) {
       auto& f = *e.f;
       const auto heads = s.shape.q_heads, head_dim = s.config.head_dim;
-      e.ops->attend(team, {.q = f.q.from_row(0), .num_q_heads = heads, .sequences = f.sequences,
-                           .num_sequences = f.num_sequences, .pool = e.kv_pool, .layout = s.kv, .layer = layer, .own = f.own,
-                           .first_segment = 0, .last_segment = INT32_MAX, .num_parts = 1, .m = f.attn_m, .l = f.attn_l, .o = f.attn_o});
-      e.ops->merge(team, {.m = f.attn_m, .l = f.attn_l, .o = f.attn_o, .tokens = f.tokens, .heads = heads, .num_parts = 1,
-                          .head_dim = head_dim, .y = f.attn});
-      e.ops->quantise(team, {.x = f.attn, .rows = f.tokens, .cols = heads * head_dim, .round_bf16 = bf16, .out = f.heads.from_row(0)});
+      e.ops->attend(team, {.q = f.q.from_row(0),
+                           .num_q_heads = heads,
+                           .sequences = f.sequences,
+                           .num_sequences = f.num_sequences,
+                           .pool = e.kv_pool,
+                           .layout = s.kv,
+                           .layer = layer,
+                           .own = f.own,
+                           .first_segment = 0,
+                           .last_segment = INT32_MAX,
+                           .num_parts = 1,
+                           .m = f.attn_m,
+                           .l = f.attn_l,
+                           .o = f.attn_o});
+      e.ops->merge(team, {.m = f.attn_m,
+                          .l = f.attn_l,
+                          .o = f.attn_o,
+                          .tokens = f.tokens,
+                          .heads = heads,
+                          .num_parts = 1,
+                          .head_dim = head_dim,
+                          .y = f.attn});
+      e.ops->quantise(
+          team,
+          {.x = f.attn, .rows = f.tokens, .cols = heads * head_dim, .round_bf16 = bf16, .out = f.heads.from_row(0)});
     });
     gather([&s = s_](frame& f, step_size size) -> gpu::gather_op {
       const auto bytes = s.shape.q_heads * s.config.head_dim * std::int32_t(f.heads.q ? 1 : sizeof(float));
-      return f.heads.q ? gpu::gather_op{reinterpret_cast<std::byte*>(f.heads.q), reinterpret_cast<std::byte*>(f.all_heads.q), size.tokens, bytes}
-                       : gpu::gather_op{reinterpret_cast<std::byte*>(f.heads.f), reinterpret_cast<std::byte*>(f.all_heads.f), size.tokens, bytes};
+      return f.heads.q ? gpu::gather_op{reinterpret_cast<std::byte*>(f.heads.q),
+                                        reinterpret_cast<std::byte*>(f.all_heads.q), size.tokens, bytes}
+                       : gpu::gather_op{reinterpret_cast<std::byte*>(f.heads.f),
+                                        reinterpret_cast<std::byte*>(f.all_heads.f), size.tokens, bytes};
     });
     gather([&s = s_](frame& f, step_size size) -> gpu::gather_op {
       return {reinterpret_cast<std::byte*>(f.heads.scale), reinterpret_cast<std::byte*>(f.all_heads.scale),
@@ -110,8 +167,13 @@ private:
     });
     compute("o_proj", [&s = s_, &w](env e, gpu::team& team) {
       auto& f = *e.f;
-      e.ops->linear(team, {.x = f.all_heads.from_row(0), .rows = f.tokens, .weight = w.o.get(), .first_out = 0,
-                           .num_out = s.shape.hidden_part, .y = f.proj_part, .y_stride = s.shape.hidden_part});
+      e.ops->linear(team, {.x = f.all_heads.from_row(0),
+                           .rows = f.tokens,
+                           .weight = w.o.get(),
+                           .first_out = 0,
+                           .num_out = s.shape.hidden_part,
+                           .y = f.proj_part,
+                           .y_stride = s.shape.hidden_part});
     });
     gather([&s = s_](frame& f, step_size size) -> gpu::gather_op {
       return {reinterpret_cast<std::byte*>(f.proj_part), reinterpret_cast<std::byte*>(f.proj), size.tokens,
@@ -128,9 +190,14 @@ private:
       auto& f = *e.f;
       const auto rows = s.share_of(f.tokens);
       e.ops->rms_norm(team, {.x = f.x + std::int64_t(rows.first) * s.config.hidden_size,
-                             .weight = s.weights.layers[std::size_t(layer)].post_norm->data(), .eps = s.config.rms_norm_eps,
-                             .rows = rows.end - rows.first, .cols = s.config.hidden_size, .round_bf16 = bf16,
-                             .f = f.act.q == nullptr ? f.act.f : for_gate ? f.normed : nullptr,
+                             .weight = s.weights.layers[std::size_t(layer)].post_norm->data(),
+                             .eps = s.config.rms_norm_eps,
+                             .rows = rows.end - rows.first,
+                             .cols = s.config.hidden_size,
+                             .round_bf16 = bf16,
+                             .f = f.act.q == nullptr ? f.act.f
+                                  : for_gate         ? f.normed
+                                                     : nullptr,
                              .out = f.act.q ? f.act.from_row(0) : gpu::act_view{}});
     });
   }
@@ -143,25 +210,42 @@ private:
       const auto& c = s.config;
       const auto rows = s.share_of(f.tokens);
       const auto count = rows.end - rows.first;
-      e.ops->route(team, {.x = f.act.q ? f.normed : f.act.f, .gate = w.gate.get(), .tokens = count, .num_experts = c.num_experts,
-                          .top_k = c.num_experts_per_tok, .renormalise = c.norm_topk_prob, .expert = f.expert, .weight = f.expert_weight});
-      e.ops->moe_sort(team, {.expert = f.expert, .tokens = count, .top_k = c.num_experts_per_tok, .num_experts = c.num_experts,
-                             .offsets = f.offsets, .token_of_row = f.token_of_row, .row_of_pair = f.row_of_pair});
+      e.ops->route(team, {.x = f.act.q ? f.normed : f.act.f,
+                          .gate = w.gate.get(),
+                          .tokens = count,
+                          .num_experts = c.num_experts,
+                          .top_k = c.num_experts_per_tok,
+                          .renormalise = c.norm_topk_prob,
+                          .expert = f.expert,
+                          .weight = f.expert_weight});
+      e.ops->moe_sort(team, {.expert = f.expert,
+                             .tokens = count,
+                             .top_k = c.num_experts_per_tok,
+                             .num_experts = c.num_experts,
+                             .offsets = f.offsets,
+                             .token_of_row = f.token_of_row,
+                             .row_of_pair = f.row_of_pair});
     });
     s_.spec.local_experts ? local_experts(layer) : remote_experts(layer);
     compute("combine", [&s = s_](env e, gpu::team& team) {
       auto& f = *e.f;
       const auto rows = s.share_of(f.tokens);
-      e.ops->combine(team, {.rows = f.expert_rows, .row_type = s.numerics.expert_row, .row_of_pair = f.row_of_pair,
-                            .weight = f.expert_weight, .tokens = rows.end - rows.first, .top_k = s.config.num_experts_per_tok,
-                            .hidden = s.config.hidden_size, .x = f.x + std::int64_t(rows.first) * s.config.hidden_size});
+      e.ops->combine(team, {.rows = f.expert_rows,
+                            .row_type = s.numerics.expert_row,
+                            .row_of_pair = f.row_of_pair,
+                            .weight = f.expert_weight,
+                            .tokens = rows.end - rows.first,
+                            .top_k = s.config.num_experts_per_tok,
+                            .hidden = s.config.hidden_size,
+                            .x = f.x + std::int64_t(rows.first) * s.config.hidden_size});
     });
   }
 
   void local_experts(std::int32_t layer) {
     compute("experts", [&s = s_, layer](env e, gpu::team& team) {
       auto& f = *e.f;
-      run_expert_ffn(*e.ops, team, s.numerics, s.ffn[std::size_t(layer)], f.act.from_row(0), f.token_of_row, f.offsets, f.ffn, f.expert_rows);
+      run_expert_ffn(*e.ops, team, s.numerics, s.ffn[std::size_t(layer)], f.act.from_row(0), f.token_of_row, f.offsets,
+                     f.ffn, f.expert_rows);
     });
   }
 
@@ -170,21 +254,29 @@ private:
       auto& f = *e.f;
       const auto rows = f.offsets[s.config.num_experts];
       const auto copy = [&](const auto* from, auto* to, std::int32_t cols) {
-        e.ops->gather_rows(team, {.from = reinterpret_cast<const std::byte*>(from), .row = f.token_of_row, .rows = rows,
-                                  .row_bytes = cols * std::int32_t(sizeof(*to)), .to = reinterpret_cast<std::byte*>(to)});
+        e.ops->gather_rows(team, {.from = reinterpret_cast<const std::byte*>(from),
+                                  .row = f.token_of_row,
+                                  .rows = rows,
+                                  .row_bytes = cols * std::int32_t(sizeof(*to)),
+                                  .to = reinterpret_cast<std::byte*>(to)});
       };
       if (f.act.q == nullptr) return copy(f.act.f, f.sorted.f, s.config.hidden_size);
       copy(f.act.q, f.sorted.q, s.config.hidden_size);
       copy(f.act.scale, f.sorted.scale, 1);
     });
-    program_.pieces.emplace_back(experts_piece{[&s = s_, layer = s_.spec.first_layer + layer](frame& f) -> gpu::expert_op {
-      const bool int8 = f.sorted.q != nullptr;
-      const auto hidden = s.config.hidden_size;
-      return {.layer = layer, .num_experts = s.config.num_experts, .offsets = f.offsets,
-              .rows = int8 ? reinterpret_cast<std::byte*>(f.sorted.q) : reinterpret_cast<std::byte*>(f.sorted.f),
-              .scales = f.sorted.scale, .row_bytes = hidden * std::int32_t(int8 ? 1 : sizeof(float)), .out = f.expert_rows,
-              .out_row_bytes = hidden * std::int32_t(bits(s.numerics.expert_row) / 8)};
-    }});
+    program_.pieces.emplace_back(
+        experts_piece{[&s = s_, layer = s_.spec.first_layer + layer](frame& f) -> gpu::expert_op {
+          const bool int8 = f.sorted.q != nullptr;
+          const auto hidden = s.config.hidden_size;
+          return {.layer = layer,
+                  .num_experts = s.config.num_experts,
+                  .offsets = f.offsets,
+                  .rows = int8 ? reinterpret_cast<std::byte*>(f.sorted.q) : reinterpret_cast<std::byte*>(f.sorted.f),
+                  .scales = f.sorted.scale,
+                  .row_bytes = hidden * std::int32_t(int8 ? 1 : sizeof(float)),
+                  .out = f.expert_rows,
+                  .out_row_bytes = hidden * std::int32_t(bits(s.numerics.expert_row) / 8)};
+        }});
   }
 
   void dense(std::int32_t layer) {
@@ -198,13 +290,27 @@ private:
       auto mid = f.ffn.mid;
       mid.cols = width;
       mid.scale_group = width % 128 == 0 ? 128 : width;
-      e.ops->linear(team, {.x = f.act.from_row(0), .rows = count, .weight = w.gate_up_ptr[0], .first_out = 0, .num_out = 2 * width,
-                           .y = f.ffn.gate_up, .y_stride = 2 * width});
-      e.ops->silu_mul(team, {.gu = f.ffn.gate_up, .rows = count, .cols = width,
-                             .round_bf16 = s.numerics.activation == gpu::dtype::bf16, .out = mid.from_row(0)});
-      e.ops->linear(team, {.x = mid.from_row(0), .rows = count, .weight = w.down_ptr[0], .first_out = 0, .num_out = hidden,
-                           .y = f.ffn.down, .y_stride = hidden});
-      e.ops->add(team, {.x = f.x + std::int64_t(rows.first) * hidden, .y = f.ffn.down, .count = std::int64_t(count) * hidden});
+      e.ops->linear(team, {.x = f.act.from_row(0),
+                           .rows = count,
+                           .weight = w.gate_up_ptr[0],
+                           .first_out = 0,
+                           .num_out = 2 * width,
+                           .y = f.ffn.gate_up,
+                           .y_stride = 2 * width});
+      e.ops->silu_mul(team, {.gu = f.ffn.gate_up,
+                             .rows = count,
+                             .cols = width,
+                             .round_bf16 = s.numerics.activation == gpu::dtype::bf16,
+                             .out = mid.from_row(0)});
+      e.ops->linear(team, {.x = mid.from_row(0),
+                           .rows = count,
+                           .weight = w.down_ptr[0],
+                           .first_out = 0,
+                           .num_out = hidden,
+                           .y = f.ffn.down,
+                           .y_stride = hidden});
+      e.ops->add(
+          team, {.x = f.x + std::int64_t(rows.first) * hidden, .y = f.ffn.down, .count = std::int64_t(count) * hidden});
     });
   }
 
@@ -223,13 +329,26 @@ private:
       auto& f = *e.f;
       const auto hidden = s.config.hidden_size;
       if (f.num_outputs == 0) return;
-      e.ops->gather_rows(team, {.from = reinterpret_cast<const std::byte*>(f.x), .row = f.output_rows, .rows = f.num_outputs,
-                                .row_bytes = hidden * std::int32_t(sizeof(float)), .to = reinterpret_cast<std::byte*>(f.last_x)});
-      e.ops->rms_norm(team, {.x = f.last_x, .weight = s.weights.final_norm->data(), .eps = s.config.rms_norm_eps,
-                             .rows = f.num_outputs, .cols = hidden, .round_bf16 = bf16, .f = f.last.f,
+      e.ops->gather_rows(team, {.from = reinterpret_cast<const std::byte*>(f.x),
+                                .row = f.output_rows,
+                                .rows = f.num_outputs,
+                                .row_bytes = hidden * std::int32_t(sizeof(float)),
+                                .to = reinterpret_cast<std::byte*>(f.last_x)});
+      e.ops->rms_norm(team, {.x = f.last_x,
+                             .weight = s.weights.final_norm->data(),
+                             .eps = s.config.rms_norm_eps,
+                             .rows = f.num_outputs,
+                             .cols = hidden,
+                             .round_bf16 = bf16,
+                             .f = f.last.f,
                              .out = f.last.q ? f.last.from_row(0) : gpu::act_view{}});
-      e.ops->linear(team, {.x = f.last.from_row(0), .rows = f.num_outputs, .weight = s.weights.head.get(), .first_out = 0,
-                           .num_out = s.shape.vocab_part, .y = f.logits_part, .y_stride = s.shape.vocab_part});
+      e.ops->linear(team, {.x = f.last.from_row(0),
+                           .rows = f.num_outputs,
+                           .weight = s.weights.head.get(),
+                           .first_out = 0,
+                           .num_out = s.shape.vocab_part,
+                           .y = f.logits_part,
+                           .y_stride = s.shape.vocab_part});
     });
     gather([&s = s_](frame& f, step_size size) -> gpu::gather_op {
       return {reinterpret_cast<std::byte*>(f.logits_part), reinterpret_cast<std::byte*>(f.logits), size.outputs,
@@ -238,9 +357,15 @@ private:
     compute("sample", [&s = s_](env e, gpu::team& team) {
       auto& f = *e.f;
       if (f.num_outputs == 0) return;
-      e.ops->sample(team, {.logits = f.logits, .rows = f.num_outputs, .vocab = s.config.vocab_size, .params = f.output_sampling,
-                           .positions = f.output_positions, .slot = f.output_slots, .token_slots = e.token_slots,
-                           .token = f.sampled, .digest = f.digests});
+      e.ops->sample(team, {.logits = f.logits,
+                           .rows = f.num_outputs,
+                           .vocab = s.config.vocab_size,
+                           .params = f.output_sampling,
+                           .positions = f.output_positions,
+                           .slot = f.output_slots,
+                           .token_slots = e.token_slots,
+                           .token = f.sampled,
+                           .digest = f.digests});
     });
   }
 

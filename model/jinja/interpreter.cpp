@@ -17,8 +17,7 @@ namespace {
 
 constexpr int max_turns = 1'000'000;
 constexpr int max_calls = 100;
-constexpr int max_levels =
-    1000; ///< of expressions and blocks in each other: 1 to 2 MB of stack under ASan, a third of it without
+constexpr int max_levels = 1000;     ///< at most 1 MB of stack, 4 MB under ASan (measured)
 constexpr int max_value_depth = 200; ///< the client's 100, and what the template puts around it
 
 constexpr std::string_view functions[] = {"namespace", "raise_exception", "strftime_now", "range", "dict"};

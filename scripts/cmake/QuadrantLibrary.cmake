@@ -4,7 +4,10 @@
 function(quadrant_library name)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "LIBS")
   add_library(${name} STATIC ${arg_UNPARSED_ARGUMENTS})
-  target_link_libraries(${name} PUBLIC quadrant_options ${arg_LIBS})
+  target_link_libraries(${name} PUBLIC quadrant_headers "$<BUILD_INTERFACE:quadrant_options>" ${arg_LIBS})
+  string(REPLACE "quadrant_" "" short_name ${name}) # to its users quadrant_gpu is quadrant::gpu
+  set_target_properties(${name} PROPERTIES EXPORT_NAME ${short_name})
+  install(TARGETS ${name} EXPORT quadrant ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}")
   if(QUADRANT_TIDY)
     set_target_properties(${name} PROPERTIES CXX_CLANG_TIDY
       "${QUADRANT_CLANG_TIDY};--quiet;--extra-arg=-include${CMAKE_SOURCE_DIR}/scripts/cmake/clang-capnp.hpp")
@@ -28,8 +31,10 @@ function(quadrant_capnp target)
 
   # A library of its own, so that the generated code is compiled without our warnings.
   add_library(${target}_capnp STATIC ${sources})
-  target_include_directories(${target}_capnp SYSTEM PUBLIC "${CAPNPC_OUTPUT_DIR}")
-  target_link_libraries(${target}_capnp PRIVATE quadrant_options PUBLIC CapnProto::capnp)
+  target_include_directories(${target}_capnp SYSTEM PUBLIC "$<BUILD_INTERFACE:${CAPNPC_OUTPUT_DIR}>")
+  target_link_libraries(${target}_capnp PRIVATE "$<BUILD_INTERFACE:quadrant_options>" PUBLIC CapnProto::capnp)
+  install(TARGETS ${target}_capnp EXPORT quadrant ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}")
+  install(FILES ${headers} DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/quadrant/${folder}")
   target_compile_options(${target}_capnp PRIVATE -w)
   target_link_libraries(${target} PUBLIC ${target}_capnp)
 

@@ -15,9 +15,14 @@ if(QUADRANT_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
   set(CMAKE_CXX_COMPILER_LAUNCHER "${QUADRANT_CCACHE}")
 endif()
 
+# What a user of the libraries needs too, and what only this build does.
+add_library(quadrant_headers INTERFACE)
+target_compile_features(quadrant_headers INTERFACE cxx_std_20)
+target_include_directories(quadrant_headers INTERFACE "$<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}>"
+  "$<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/quadrant>")
+
 add_library(quadrant_options INTERFACE)
-target_compile_features(quadrant_options INTERFACE cxx_std_20)
-target_include_directories(quadrant_options INTERFACE "${CMAKE_SOURCE_DIR}")
+target_link_libraries(quadrant_options INTERFACE quadrant_headers)
 target_compile_options(quadrant_options INTERFACE
   # Numerics rule 1: only an explicit fma fuses, and no flag may change the value of an expression. errno is no value.
   -ffp-contract=off -fno-math-errno

@@ -27,11 +27,15 @@ public:
     sofar_.digests.push_back(digest);
     count_.store(sofar_.tokens.size());
   }
-  void logits(std::int32_t, std::int32_t, std::span<const float> rows) override { sofar_.logits.insert(sofar_.logits.end(), rows.begin(), rows.end()); }
+  void logits(std::int32_t, std::int32_t, std::span<const float> rows) override {
+    sofar_.logits.insert(sofar_.logits.end(), rows.begin(), rows.end());
+  }
   void finished(actors::finish why) override {
     sofar_.why = why;
-    if (in_order_) end_.set_value(std::move(sofar_)); // a second end would throw: exactly one comes
-    else end_.set_value(failure{errc::corrupt, "tokens came out of order"});
+    if (in_order_)
+      end_.set_value(std::move(sofar_)); // a second end would throw: exactly one comes
+    else
+      end_.set_value(failure{errc::corrupt, "tokens came out of order"});
   }
   void failed(const failure& why) override { end_.set_value(why); }
 
@@ -63,7 +67,8 @@ inline asked ask(actors::engine& engine, actors::generation what) {
 inline actors::cluster_status settled(actors::engine& engine) {
   for (int i = 0;; ++i) {
     auto now = engine.status();
-    if ((now.blocks_used == 0 && now.requests_live == 0 && now.credits_out == 0 && now.leases == 0) || i == 500) return now;
+    if ((now.blocks_used == 0 && now.requests_live == 0 && now.credits_out == 0 && now.leases == 0) || i == 500)
+      return now;
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
 }

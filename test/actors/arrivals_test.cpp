@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <vector>
 
 #include "actors/arrivals.hpp"
@@ -63,19 +64,25 @@ bool disjoint_within(std::vector<range> ranges, std::size_t bytes) {
 
 TEST_CASE("no two things land in one place") {
   test::property("gather parts of two turns and hand-overs of all slots", [] {
-    const attention_landing l{.slots = *rc::gen::inRange(1u, 5u), .tp = *rc::gen::inRange(1u, 5u), .part_bytes = *rc::gen::inRange<std::size_t>(1, 5000),
+    const attention_landing l{.slots = *rc::gen::inRange(1u, 5u),
+                              .tp = *rc::gen::inRange(1u, 5u),
+                              .part_bytes = *rc::gen::inRange<std::size_t>(1, 5000),
                               .residual_bytes = *rc::gen::inRange<std::size_t>(0, 5000)};
     std::vector<range> ranges;
     for (std::uint32_t slot = 0; slot < l.slots; ++slot) {
       for (std::uint64_t turn = 0; turn < 2; ++turn)
-        for (std::uint32_t rank = 0; rank < l.tp; ++rank) ranges.push_back({l.gather_offset(slot, turn, rank), l.gather_offset(slot, turn, rank) + l.part_bytes});
+        for (std::uint32_t rank = 0; rank < l.tp; ++rank)
+          ranges.push_back({l.gather_offset(slot, turn, rank), l.gather_offset(slot, turn, rank) + l.part_bytes});
       ranges.push_back({l.hand_over_offset(slot), l.hand_over_offset(slot) + l.residual_bytes});
     }
     RC_ASSERT(disjoint_within(ranges, l.bytes()));
   });
   test::property("dispatched rows and scales of all callers and slots", [] {
-    const dispatch_landing l{.callers = *rc::gen::inRange(1u, 5u), .slots = *rc::gen::inRange(1u, 4u), .rows = *rc::gen::inRange(1, 300),
-                             .row_bytes = *rc::gen::inRange<std::size_t>(1, 600), .scales = *rc::gen::arbitrary<bool>()};
+    const dispatch_landing l{.callers = *rc::gen::inRange(1u, 5u),
+                             .slots = *rc::gen::inRange(1u, 4u),
+                             .rows = *rc::gen::inRange(1, 300),
+                             .row_bytes = *rc::gen::inRange<std::size_t>(1, 600),
+                             .scales = *rc::gen::arbitrary<bool>()};
     std::vector<range> ranges;
     for (std::uint32_t caller = 0; caller < l.callers; ++caller)
       for (std::uint32_t slot = 0; slot < l.slots; ++slot) {

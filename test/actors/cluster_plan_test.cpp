@@ -74,7 +74,8 @@ TEST_CASE("cluster_plan") {
     const auto plan = *cluster_plan::make(t, tiny_config(), gpu::numerics_of(gpu::precision::f32));
     std::set<std::uint32_t> callers;
     for (std::int32_t stage = 0; stage < t.prefill_pp; ++stage)
-      for (std::int32_t rank = 0; rank < t.prefill_tp; ++rank) callers.insert(plan.caller_of({role::prefill, stage, rank}));
+      for (std::int32_t rank = 0; rank < t.prefill_tp; ++rank)
+        callers.insert(plan.caller_of({role::prefill, stage, rank}));
     RC_ASSERT(callers.size() == std::size_t(t.prefill_pp * t.prefill_tp));
     RC_ASSERT(*callers.rbegin() + 1 == plan.dispatch_of(role::prefill).callers);
   });
@@ -97,7 +98,9 @@ TEST_CASE("cluster_plan refuses what the model cannot do, and says what and why"
 }
 
 TEST_CASE("a worker's name is read back, and nothing else is a name") {
-  for (const auto* name : {"prefill.0.0", "prefill.12.3", "decode.4", "experts.prefill.0", "experts.decode.31"}) CHECK(worker_id::parse(name).has_value());
-  for (const auto* name : {"", "prefill", "prefill.0", "prefill.0.0.0", "prefill.-1.0", "prefill.x.0", "decode.", "experts.0", "experts.draft.0", "decode.1 "})
+  for (const auto* name : {"prefill.0.0", "prefill.12.3", "decode.4", "experts.prefill.0", "experts.decode.31"})
+    CHECK(worker_id::parse(name).has_value());
+  for (const auto* name : {"", "prefill", "prefill.0", "prefill.0.0.0", "prefill.-1.0", "prefill.x.0", "decode.",
+                           "experts.0", "experts.draft.0", "decode.1 "})
     CHECK_FALSE(worker_id::parse(name).has_value());
 }

@@ -134,15 +134,19 @@ TEST_CASE("status names every actor of the design") {
   const auto running = ask(*engine, prompt(100, 300));
   while (running.sink->count() < 1) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   const auto now = engine->status();
-  const auto has = [&](const std::string& role) { return std::ranges::any_of(now.actors, [&](const auto& a) { return a.role == role; }); };
-  for (const auto* role : {"gateway", "router", "prefill planner", "supervisor", "node agent", "request", "prefill shard prefill.1.1", "decode worker decode.1",
-                           "expert group experts.prefill.1", "expert group experts.decode.0"})
+  const auto has = [&](const std::string& role) {
+    return std::ranges::any_of(now.actors, [&](const auto& a) { return a.role == role; });
+  };
+  for (const auto* role :
+       {"gateway", "router", "prefill planner", "supervisor", "node agent", "request", "prefill shard prefill.1.1",
+        "decode worker decode.1", "expert group experts.prefill.1", "expert group experts.decode.0"})
     CHECK_MESSAGE(has(role), role);
   CHECK(now.requests_live == 1);
   CHECK(now.blocks_used > 0);
   CHECK(running.sink->wait().ok());
   const auto later = test::settled(*engine);
-  CHECK(std::ranges::none_of(later.actors, [](const auto& a) { return a.role == "request" || a.role == "kv transfer"; }));
+  CHECK(
+      std::ranges::none_of(later.actors, [](const auto& a) { return a.role == "request" || a.role == "kv transfer"; }));
 }
 
 TEST_CASE("an engine that ends under load answers every request") {

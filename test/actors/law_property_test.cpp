@@ -1,6 +1,6 @@
 // The first law: the answer is a function of prompt, model, parameters and seed, and of nothing else.
-// Every case draws a cluster and its load, and compares each answer's tokens and logits digests with those of one worker of each
-// kind that computes the prompt whole and alone.
+// Every case draws a cluster and its load, and compares each answer's tokens and logits digests with those of one
+// worker of each kind that computes the prompt whole and alone.
 #include <cstdlib>
 #include <map>
 
@@ -79,14 +79,16 @@ void draw_processes(topology& t) {
   const auto count = *rc::gen::inRange<std::size_t>(1, 4);
   std::vector<process_spec> processes(count);
   for (std::size_t i = 0; i < count; ++i) processes[i].name = "p" + std::to_string(i);
-  for (const auto& worker : t.worker_names()) processes[*rc::gen::inRange<std::size_t>(0, count)].runs.push_back(worker);
+  for (const auto& worker : t.worker_names())
+    processes[*rc::gen::inRange<std::size_t>(0, count)].runs.push_back(worker);
   std::erase_if(processes, [](const auto& p) { return p.runs.empty(); });
   t.processes = std::move(processes);
 }
 
 actors::generation draw_request(const subject& s, std::int32_t longest) {
   actors::generation g;
-  g.tokens = *rc::gen::container<std::vector<std::int32_t>>(std::size_t(*rc::gen::inRange(1, longest + 1)), rc::gen::inRange(0, s.vocabulary));
+  g.tokens = *rc::gen::container<std::vector<std::int32_t>>(std::size_t(*rc::gen::inRange(1, longest + 1)),
+                                                            rc::gen::inRange(0, s.vocabulary));
   g.max_new_tokens = *rc::gen::inRange(1, 13);
   if (*rc::gen::arbitrary<bool>()) {
     g.sampling.temperature = *rc::gen::element(0.3f, 0.8f, 1.5f);
@@ -106,8 +108,13 @@ void hold_the_law(const subject& s) {
   const auto isa = *rc::gen::elementOf(isas);
   const char* words[] = {"scalar", "avx2", "avx512"};
   // The plain back-end and one-token chunks are slow: shorter prompts there.
-  const auto longest = isa == gpu::isa::scalar ? 70 : std::min<std::int32_t>(700, std::int32_t(std::min(t.prefill_chunk_tokens, t.prefill_micro_batch_tokens)) * 40);
-  const auto load = *rc::gen::container<std::vector<actors::generation>>(*rc::gen::inRange<std::size_t>(1, 6), rc::gen::exec([&] { return draw_request(s, longest); }));
+  const auto longest =
+      isa == gpu::isa::scalar
+          ? 70
+          : std::min<std::int32_t>(700,
+                                   std::int32_t(std::min(t.prefill_chunk_tokens, t.prefill_micro_batch_tokens)) * 40);
+  const auto load = *rc::gen::container<std::vector<actors::generation>>(
+      *rc::gen::inRange<std::size_t>(1, 6), rc::gen::exec([&] { return draw_request(s, longest); }));
   RC_LOG() << words[int(isa)] << "\n" << to_toml(t);
 
   std::vector<test::answer> alone;
@@ -136,6 +143,9 @@ void hold_the_law(const subject& s) {
 } // namespace
 
 TEST_CASE("the answer depends on nothing but prompt, model, parameters and seed") {
-  test::property("on the trained model", [] { hold_the_law(trained()); }, 12);
-  test::property("on random weights, where every layer's choice of experts is near a tie", [] { hold_the_law(random_weights(*rc::gen::inRange(0, 2))); }, 20);
+  test::property(
+      "on the trained model", [] { hold_the_law(trained()); }, 12);
+  test::property(
+      "on random weights, where every layer's choice of experts is near a tie",
+      [] { hold_the_law(random_weights(*rc::gen::inRange(0, 2))); }, 20);
 }

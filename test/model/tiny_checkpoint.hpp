@@ -44,13 +44,14 @@ public:
                                    {"norm_topk_prob", true},
                                    {"vocab_size", vocab},
                                    {"tie_word_embeddings", true},
-                                   {"max_position_embeddings", 512}};
+                                   {"max_position_embeddings", 1024}};
     write_file(folder_.path() / "config.json", config.dump());
   }
 
   static constexpr int hidden = 64, num_layers = 3, dense_layer = 1, q_heads = 4, kv_heads = 2, head_dim = 32,
                        experts = 4, width = 64, vocab = 128;
 
+  [[nodiscard]] const std::filesystem::path& path() const { return folder_.path(); }
   [[nodiscard]] model::checkpoint_files files() const {
     auto files = model::checkpoint_files::open(folder_.path());
     REQUIRE_MESSAGE(files.ok(), files.error().message);

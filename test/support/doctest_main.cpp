@@ -1,4 +1,5 @@
-// test/support/doctest_main.cpp: main of every test program. A program in which no test case matches is a failure: it proves nothing.
+// test/support/doctest_main.cpp: main of every test program. A program in which no test case matches is a failure: it
+// proves nothing.
 #define DOCTEST_CONFIG_IMPLEMENT
 #include <doctest/doctest.h>
 

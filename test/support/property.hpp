@@ -4,8 +4,8 @@
 //     property("free + used == total", [](const std::vector<std::uint8_t>& calls) { ...; RC_ASSERT(...); });
 //   }
 //
-// Inside the law use RC_ASSERT, RC_PRE, `*rc::gen::...`, not CHECK: rapidcheck must see the failure to shrink its input.
-// Replay  a failure prints its line: RC_PARAMS="reproduce=..." <program> runs that one input again,
+// Inside the law use RC_ASSERT, RC_PRE, `*rc::gen::...`, not CHECK: rapidcheck must see the failure to shrink its
+// input. Replay  a failure prints its line: RC_PARAMS="reproduce=..." <program> runs that one input again,
 //         RC_PARAMS="seed=..." the whole sequence of inputs
 // Cases   `cases`, or 20 times as many with QUADRANT_LONG=1; RC_PARAMS="max_success=..." rules over both
 #pragma once

@@ -115,7 +115,7 @@ struct folding {
 folding fold(running& s, const running& tile) {
   const float m = tile.m > s.m ? tile.m : s.m;
   float factor[16];
-  store(factor, exp(pick(first(1), all(s.m - m), all(tile.m - m))));
+  store(factor, exp_f32(pick(first(1), all(s.m - m), all(tile.m - m))));
   s = {m, __builtin_fmaf(tile.l, factor[1], s.l * factor[0])};
   return {false, factor[0], factor[1]};
 }
@@ -275,7 +275,7 @@ struct attend_item {
     i32x16 weight[tile_words];
     for (int w = 0; w < tile_words; ++w) {
       const auto valid = first(count - 16 * w);
-      p[w] = pick(valid, exp(sub(s[w], all(out.sum.m))), all(0.0f));
+      p[w] = pick(valid, exp_f32(sub(s[w], all(out.sum.m))), all(0.0f));
       weight[w] = to_u8(mul(p[w], all(255.0f)));
       sum = add(sum, weight[w]);
       if (!tile.open) continue;
@@ -306,7 +306,7 @@ struct attend_item {
     }
     out.sum.m = fold_max(top) + 0.0f;
     for (int w = 0; w < tile_words; ++w) {
-      const auto p = pick(first(count - 16 * w), exp(sub(dot[w], all(out.sum.m))), all(0.0f));
+      const auto p = pick(first(count - 16 * w), exp_f32(sub(dot[w], all(out.sum.m))), all(0.0f));
       sum = add(sum, p);
       store(out.p + 16 * w, p);
     }

@@ -8,7 +8,7 @@ namespace quadrant::gpu::simd {
 namespace {
 
 constexpr std::int32_t most_rows_per_item = 60, panels_per_item = 4; ///< 60: whole tiles of 6 and of 4
-constexpr std::int64_t macs_worth_a_thread = 1 << 19;
+constexpr std::int64_t macs_worth_a_thread = 1 << 21;                ///< some 10 us
 
 /// Fewer rows an item where there would be too few items for the team.
 std::int32_t rows_per_item(const team& t, std::int64_t rows, std::int64_t across) {

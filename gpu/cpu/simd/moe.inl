@@ -28,7 +28,7 @@ void choose_experts(const route_args& a, float* p, std::int32_t* expert, float* 
   const auto most = all(fold_max(top));
   auto lanes = all(0.0f);
   by_16(n, [&](std::int64_t e, int some) {
-    const auto x = exp(sub(load(p + e, some), most));
+    const auto x = exp_f32(sub(load(p + e, some), most));
     store(p + e, x, some);
     lanes = add(lanes, load(p + e, some)); // past the end: adds 0
   });

@@ -20,7 +20,7 @@ QUADRANT_WORD void by_16(std::int64_t count, Fn fn) {
   if (i < count) fn(i, int(count - i));
 }
 
-QUADRANT_WORD f32x16 exp(f32x16 x) {
+QUADRANT_WORD f32x16 exp_f32(f32x16 x) {
   const auto n = rint(mul(x, all(1.44269504f)));
   auto r = fma(n, all(-0.693145752f), x);
   r = fma(n, all(-1.42860677e-6f), r);
@@ -86,7 +86,7 @@ inline void store_act(const float* x, std::int64_t row, std::int32_t cols, bool 
 }
 
 // A range of rows worth another thread: about as long as waking it takes.
-constexpr std::int64_t worth_a_thread = 1 << 14; ///< elements of a row op
+constexpr std::int64_t worth_a_thread = 1 << 15; ///< elements of a row op
 constexpr std::int64_t grain_for(std::int64_t per_item, std::int64_t worth) {
   return per_item >= worth ? 1 : worth / (per_item + 1) + 1;
 }
@@ -178,7 +178,7 @@ void silu_mul(team& t, const silu_mul_args& a) {
       const float* up = gate + a.cols;
       by_16(a.cols, [&](std::int64_t c, int some) {
         const auto g = load(gate + c, some);
-        store(y + c, mul(div(g, add(all(1.0f), exp(sub(all(-0.0f), g)))), load(up + c, some)), some);
+        store(y + c, mul(div(g, add(all(1.0f), exp_f32(sub(all(-0.0f), g)))), load(up + c, some)), some);
       });
       store_act(y, row, a.cols, a.round_bf16, a.out);
     }
