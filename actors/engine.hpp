@@ -22,19 +22,19 @@
 namespace quadrant::actors {
 
 struct engine_options {
-  std::filesystem::path model;
-  topology layout;
-  bool start_nodes = true;          ///< false: the processes of the topology join by themselves
-  std::filesystem::path executable; ///< `quadrant`, for the processes to start; empty: this program
-  std::uint16_t control_port = 0;   ///< where processes join and `quadrant status` asks, on loopback; 0: any
-  std::string cluster_token;        ///< for the data plane's handshake; empty: a random one
+  std::filesystem::path model{};
+  topology layout{};
+  bool start_nodes = true;            ///< false: the processes of the topology join by themselves
+  std::filesystem::path executable{}; ///< `quadrant`, for the processes to start; empty: this program
+  std::uint16_t control_port = 0;     ///< where processes join and `quadrant status` asks, on loopback; 0: any
+  std::string cluster_token{};        ///< for the data plane's handshake; empty: a random one
 };
 
 struct generation {
-  std::vector<std::int32_t> tokens;
+  std::vector<std::int32_t> tokens{};
   std::int32_t max_new_tokens = 0; ///< 0: the model's default, cut to what fits its positions
-  std::vector<std::int32_t> stop_tokens;
-  gpu::sampling sampling;
+  std::vector<std::int32_t> stop_tokens{};
+  gpu::sampling sampling{};
   bool all_logits = false; ///< the logits of every prompt position, and no new token
 };
 

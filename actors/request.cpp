@@ -23,14 +23,7 @@ live_request::behavior_type live_request::make_behavior() {
   return {
       [this](const msg::lease& message) { leased(message); },
       [this](const msg::first_token& message) { first_token(message); },
-      [this](const msg::logit_rows& message) {
-        const auto v = message.view();
-        if (over_ || v->getAttempt() != attempt_ || v->getFirstPosition() != logits_until_) return;
-        const auto rows = v->getRows();
-        const auto count = rows.size() / sizeof(float);
-        logits_until_ += std::int32_t(count) / v->getVocabulary();
-        sink_->logits(v->getFirstPosition(), v->getVocabulary(), {reinterpret_cast<const float*>(rows.begin()), count});
-      },
+      [this](const msg::logit_rows& message) { logits(message); },
       [this](const msg::handed_over& message) { handed_over(message); },
       [this](const msg::token& message) { token(message); },
       [this](const msg::worker_down& message) {
@@ -53,13 +46,13 @@ void live_request::admit() {
         b.setMaxNewTokens(spec->getMaxNewTokens());
       },
       id_);
+  asked_router_ = true; // from now on it may count us
   request(around_.router, admit_timeout, message)
       .then(
           [this](const msg::route& route) {
             if (over_) return;
             const auto v = route.view();
             if (const auto outcome = read(v->getProblem()); !outcome) return fail(outcome.error());
-            admitted_ = true;
             spec_.view()->getAllLogits() ? start_prefill({}) : lease();
           },
           [this](const caf::error&) {
@@ -119,10 +112,26 @@ void live_request::first_token(const msg::first_token& message) {
   const auto v = message.view();
   if (over_ || v->getAttempt() != attempt_ || !tokens_.empty()) return;
   if (v->getToken() < 0) return fail({errc::numeric, "a NaN or Inf reached the logits of the prompt"});
-  if (spec_.view()->getAllLogits()) return end(finish::stop);
+  if (spec_.view()->getAllLogits()) return; // the rows end it
   put(0, v->getToken(), v->getDigest());
   if (const auto why = end_after(0, v->getToken())) return end(*why);
   start_decode_if_ready();
+}
+
+/// Rows of later chunks wait for those before them: a short micro-batch may overtake a long one.
+void live_request::logits(const msg::logit_rows& message) {
+  if (over_ || message.view()->getAttempt() != attempt_) return;
+  early_logits_.emplace(message.view()->getFirstPosition(), message);
+  for (auto next = early_logits_.begin(); next != early_logits_.end() && next->first <= logits_until_;
+       next = early_logits_.erase(next)) {
+    if (next->first < logits_until_) continue; // known
+    const auto v = next->second.view();
+    const auto rows = v->getRows();
+    const auto count = rows.size() / sizeof(float);
+    sink_->logits(logits_until_, v->getVocabulary(), {reinterpret_cast<const float*>(rows.begin()), count});
+    logits_until_ += std::int32_t(count) / v->getVocabulary();
+  }
+  if (logits_until_ == std::int32_t(spec_.view()->getTokens().size())) end(finish::stop);
 }
 
 void live_request::handed_over(const msg::handed_over& message) {
@@ -196,7 +205,7 @@ void live_request::release() {
     b.setRequest(id_);
     b.setAttempt(attempt_);
   });
-  if (admitted_) send(around_.router, forget);
+  if (asked_router_) send(around_.router, forget);
   if (transfer_)
     send(*transfer_, forget);
   else if (leased_)

@@ -41,6 +41,7 @@ private:
   void leased(const msg::lease& message);
   void start_prefill(const std::vector<std::int32_t>& decode_blocks);
   void first_token(const msg::first_token& message);
+  void logits(const msg::logit_rows& message);
   void handed_over(const msg::handed_over& message);
   void start_decode_if_ready();
   void token(const msg::token& message);
@@ -55,9 +56,10 @@ private:
   std::shared_ptr<token_sink> sink_;
   std::uint64_t id_;
   std::uint32_t attempt_ = 1;
-  bool admitted_ = false, leased_ = false, handed_over_ = false, over_ = false;
-  std::int32_t logits_until_ = 0;    ///< positions whose logits have been given
-  std::vector<std::int32_t> tokens_; ///< the answer so far
+  bool asked_router_ = false, leased_ = false, handed_over_ = false, over_ = false;
+  std::map<std::int32_t, msg::logit_rows> early_logits_; ///< by first position
+  std::int32_t logits_until_ = 0;                        ///< positions whose logits have been given
+  std::vector<std::int32_t> tokens_;                     ///< the answer so far
   std::optional<kv_transfer_actor> transfer_;
 };
 

@@ -33,8 +33,9 @@ public:
   }
   void operator()(const kv_ready_piece& p) {
     flush();
-    stream_.record(events_[std::size_t(p.layer)]);
+    // Reported before the next step may store its own: so a hand-over hears of the chunks of a prompt in order.
     if (hooks_.kv_ready) stream_.launch([ready = hooks_.kv_ready, layer = p.layer](gpu::team&) { ready(layer); });
+    stream_.record(events_[std::size_t(p.layer)]);
   }
 
   void flush() {

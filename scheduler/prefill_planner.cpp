@@ -48,17 +48,17 @@ std::optional<micro_batch> prefill_planner::plan() {
   if (batch.chunks.empty()) return std::nullopt;
   pool_.retain(used);
   free_slots_.erase(batch.slot);
-  flying_.push_back({batch.step, batch.slot, std::move(used)});
+  flying_.emplace(batch.step, step{batch.slot, std::move(used)});
   ++next_step_;
   return batch;
 }
 
 void prefill_planner::complete(std::uint64_t number) {
-  QCHECK(!flying_.empty());
-  QCHECK_EQ(flying_.front().number, number);
-  pool_.release(flying_.front().blocks);
-  free_slots_.insert(flying_.front().slot);
-  flying_.pop_front();
+  const auto done = flying_.find(number);
+  QCHECK(done != flying_.end());
+  pool_.release(done->second.blocks);
+  free_slots_.insert(done->second.slot);
+  flying_.erase(done);
 }
 
 void prefill_planner::release(request_id request) {

@@ -52,7 +52,7 @@ public:
   result<void> submit(request_id request, std::int32_t num_tokens);
   /// Nothing where no slot is free, nobody waits, or the first in line must wait for blocks.
   std::optional<micro_batch> plan();
-  /// The step has left the last stage. Steps complete in order.
+  /// The step has left the last stage. A short step may overtake a long one of another slot.
   void complete(std::uint64_t step);
   /// The prompt's KV is no longer needed, or no longer wanted. Idempotent; unknown requests are ignored.
   void release(request_id request);
@@ -67,7 +67,6 @@ private:
     std::vector<block_id> blocks;
   };
   struct step {
-    std::uint64_t number;
     std::int32_t slot;
     std::vector<block_id> blocks; ///< retained until it completes
   };
@@ -77,7 +76,7 @@ private:
   std::map<request_id, prompt> prompts_;
   std::deque<request_id> queue_; ///< with tokens not yet planned
   std::set<std::int32_t> free_slots_;
-  std::deque<step> flying_;
+  std::map<std::uint64_t, step> flying_; ///< by number
   std::uint64_t next_step_ = 0;
 };
 

@@ -1,6 +1,7 @@
 // quadrant logits: the logits of every position of a prompt, through the same steps as serving; for checks against
 // other programs.
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <numeric>
 
@@ -82,6 +83,8 @@ result<void> run(const logits_flags& flags) {
   }
   const auto vocabulary = std::size_t(engine->config().vocab_size);
   if (logits.size() != positions * vocabulary) return {errc::cancelled, "stopped before the end"};
+  if (!std::ranges::all_of(logits, [](float x) { return std::isfinite(x); }))
+    return {errc::numeric, "a NaN or Inf reached the logits: the checkpoint may be broken"};
   if (flags.json)
     print_json(logits, vocabulary, flags.full);
   else

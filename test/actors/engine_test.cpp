@@ -11,7 +11,7 @@ std::unique_ptr<actors::engine> start(const test::tiny_checkpoint& model, topolo
   t.prefill_kv_blocks = 64;
   t.decode_kv_blocks = 64;
   t.decode_max_sequences = 8;
-  auto engine = actors::engine::start({.model = model.path(), .layout = std::move(t), .executable = {}});
+  auto engine = actors::engine::start({.model = model.path(), .layout = std::move(t)});
   REQUIRE_MESSAGE(engine.ok(), engine.error().message);
   return std::move(*engine);
 }

@@ -6,6 +6,7 @@
 #include "actors/node_agent.hpp"
 #include "actors/prefill_planner.hpp"
 #include "actors/router.hpp"
+#include "actors/status.hpp"
 #include "actors/supervisor.hpp"
 #include "actors/system.hpp"
 #include "actors/wire.hpp"
@@ -126,7 +127,7 @@ TEST_CASE("a cluster that runs on one thread gives the answers of one that runs 
   const test::tiny_checkpoint model(21);
   std::vector<test::answer> expected;
   {
-    auto engine = engine::start({.model = model.path(), .layout = {}, .executable = {}});
+    auto engine = engine::start({.model = model.path(), .layout = {}});
     REQUIRE(engine.ok());
     for (const auto n : {3, 70, 131}) {
       auto a = test::ask(**engine, {.tokens = prompt(n), .max_new_tokens = 9}).sink->wait();

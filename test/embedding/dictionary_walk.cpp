@@ -42,7 +42,7 @@ result<void> walk(const std::string& directory, std::string word, int steps) {
   topology layout; // two pipeline stages and two expert groups, all in this process
   layout.prefill_pp = 2;
   layout.experts_decode_ep = 2;
-  QUADRANT_TRY(const auto engine, actors::engine::start({.model = directory, .layout = layout, .executable = {}}));
+  QUADRANT_TRY(const auto engine, actors::engine::start({.model = directory, .layout = layout}));
   QUADRANT_TRY(const auto text, actors::chat_text::open(directory, engine->config()));
   for (int i = 0; i < steps && !word.empty(); ++i) {
     QUADRANT_TRY(const auto answer, ask(*engine, text, "What is a " + word + "?"));

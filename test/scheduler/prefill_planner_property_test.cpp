@@ -74,8 +74,9 @@ struct witness {
 
   void complete() {
     if (flying.empty()) return;
-    planner.complete(flying.front().step);
-    flying.erase(flying.begin());
+    const auto any = flying.begin() + *rc::gen::inRange<std::ptrdiff_t>(0, std::ptrdiff_t(flying.size()));
+    planner.complete(any->step);
+    flying.erase(any);
   }
 
   void release(request_id id) {

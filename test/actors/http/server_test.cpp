@@ -187,16 +187,21 @@ TEST_CASE("a failure within a stream is an event, and the connection closes") {
   CHECK(client.at_end());
 }
 
-TEST_CASE("a client that does not read is dropped, and costs a bounded number of bytes") {
-  actors::http::limits allowed;
-  allowed.unsent_bytes = 16 << 10;
-  allowed.kernel_send_bytes = 4096;
-  served s(allowed);
-  http_client client(s.port(), 4096);
-  client.post(chat, streamed);
-  const auto asked = s.engine.next();
-  for (int i = 0; i < 20'000 && !s.engine.cancelled(asked.id); ++i) say(*asked.sink, "word", i);
-  s.engine.wait_for_cancel(asked.id);
+TEST_CASE("a client that does not read is dropped: by what it leaves unread, or by the time it does") {
+  actors::http::limits by_bytes, by_time;
+  by_bytes.kernel_send_bytes = by_time.kernel_send_bytes = 4096;
+  by_bytes.unsent_bytes = 16 << 10;
+  by_bytes.stall_ms = 3'600'000;
+  by_time.unsent_bytes = 1 << 30;
+  by_time.stall_ms = 50;
+  for (const auto& allowed : {by_bytes, by_time}) {
+    served s(allowed);
+    http_client client(s.port(), 4096);
+    client.post(chat, streamed);
+    const auto asked = s.engine.next();
+    for (int i = 0; i < 5000 && !s.engine.cancelled(asked.id); ++i) say(*asked.sink, "word", i);
+    s.engine.wait_for_cancel(asked.id);
+  }
 }
 
 TEST_CASE("a client that is too slow to ask is told so") {
