@@ -1,17 +1,22 @@
 // gpu/kv_layout.hpp: where the bytes of a KV block lie.
 //
-//   block  = [layer][kv head] slices                 one block id covers all layers of a shard
-//   slice  = K rows | V rows | K scales | V scales   the unit of transfer, 64-byte aligned
-//   rows   = [block_tokens][head_dim] of `type`
-//   scales = f32 [block_tokens], only for i8: the open block has one per row; a sealed block has its single
+//   block  = [layer][kv head] slices                     one block id covers all layers of a shard
+//   slice  = rows of each plane | scales of each plane   the unit of transfer, 64-byte aligned
+//   rows   = [block_tokens][width] of the plane's type
+//   scales = f32 [block_tokens], only of an i8 plane: the open block has one per row; a sealed block has its single
 //            scale (one per block and KV head, rule 7) in all of them
 //
+// Grouped-query attention has two planes, K and V. Latent attention (MLA) needs no more than others: one head, a latent
+// and a RoPE plane of their own widths and types.
 // Units   one block = block_tokens consecutive positions of one sequence
 // Source  PagedAttention, arXiv:2309.06180
 #pragma once
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 
+#include "config/check.hpp"
 #include "gpu/dtype.hpp"
 
 namespace quadrant::gpu {
@@ -19,33 +24,75 @@ namespace quadrant::gpu {
 inline constexpr std::int32_t block_tokens = 64;     ///< positions in a KV block, and in an attention tile
 inline constexpr std::int32_t segment_tokens = 1024; ///< positions in a segment: a split ends only at its border
 
-struct kv_layout {
-  std::int32_t num_layers = 0;   ///< of this shard
-  std::int32_t num_kv_heads = 0; ///< of this shard
-  std::int32_t head_dim = 0;
-  dtype type = dtype::i8; ///< f32, bf16 or i8
+struct kv_plane {
+  std::int32_t width = 0; ///< elements of one position and head
+  dtype type = dtype::i8; ///< f32, bf16, or i8 with a scale for each position and head
 
-  [[nodiscard]] constexpr std::size_t row_bytes() const noexcept { return std::size_t(head_dim) * bits(type) / 8; }
-  [[nodiscard]] constexpr std::size_t plane_bytes() const noexcept { return block_tokens * row_bytes(); }
+  [[nodiscard]] constexpr std::size_t row_bytes() const noexcept { return std::size_t(width) * bits(type) / 8; }
   [[nodiscard]] constexpr std::size_t scale_bytes() const noexcept {
     return type == dtype::i8 ? block_tokens * sizeof(float) : 0;
   }
-  [[nodiscard]] constexpr std::size_t k_offset() const noexcept { return 0; }
-  [[nodiscard]] constexpr std::size_t v_offset() const noexcept { return plane_bytes(); }
-  [[nodiscard]] constexpr std::size_t k_scale_offset() const noexcept { return 2 * plane_bytes(); }
-  [[nodiscard]] constexpr std::size_t v_scale_offset() const noexcept { return 2 * plane_bytes() + scale_bytes(); }
-  [[nodiscard]] constexpr std::size_t slice_bytes() const noexcept {
-    return (2 * (plane_bytes() + scale_bytes()) + 63) / 64 * 64;
+  bool operator==(const kv_plane&) const = default;
+};
+
+class kv_layout {
+public:
+  static constexpr std::size_t max_planes = 4;
+
+  kv_layout() = default;
+  constexpr kv_layout(std::int32_t layers, std::int32_t heads, std::initializer_list<kv_plane> planes)
+      : num_layers(layers), num_kv_heads(heads) {
+    QCHECK_LE(planes.size(), max_planes);
+    for (const auto& p : planes) {
+      planes_[num_planes_] = p;
+      row_offset_[num_planes_++] = slice_bytes_;
+      slice_bytes_ += block_tokens * p.row_bytes();
+    }
+    for (std::size_t i = 0; i < num_planes_; ++i) {
+      scale_offset_[i] = slice_bytes_;
+      slice_bytes_ += planes_[i].scale_bytes();
+    }
+    slice_bytes_ = (slice_bytes_ + 63) / 64 * 64;
   }
+  /// Planes 0 and 1 of one width and type: what kv_append and attend work on.
+  static constexpr kv_layout keys_and_values(std::int32_t layers, std::int32_t heads, std::int32_t head_dim,
+                                             dtype type) {
+    return {layers, heads, {{head_dim, type}, {head_dim, type}}};
+  }
+
+  std::int32_t num_layers = 0;   ///< of this shard
+  std::int32_t num_kv_heads = 0; ///< of this shard
+
+  [[nodiscard]] constexpr std::size_t num_planes() const noexcept { return num_planes_; }
+  [[nodiscard]] constexpr const kv_plane& plane(std::size_t p) const noexcept { return planes_[p]; }
+  /// Within a slice.
+  [[nodiscard]] constexpr std::size_t row_offset(std::size_t p) const noexcept { return row_offset_[p]; }
+  [[nodiscard]] constexpr std::size_t scale_offset(std::size_t p) const noexcept { return scale_offset_[p]; }
+
+  // Of keys and values.
+  [[nodiscard]] constexpr std::int32_t head_dim() const noexcept { return planes_[0].width; }
+  [[nodiscard]] constexpr dtype type() const noexcept { return planes_[0].type; }
+  [[nodiscard]] constexpr std::size_t row_bytes() const noexcept { return planes_[0].row_bytes(); }
+  [[nodiscard]] constexpr std::size_t k_offset() const noexcept { return row_offset_[0]; }
+  [[nodiscard]] constexpr std::size_t v_offset() const noexcept { return row_offset_[1]; }
+  [[nodiscard]] constexpr std::size_t k_scale_offset() const noexcept { return scale_offset_[0]; }
+  [[nodiscard]] constexpr std::size_t v_scale_offset() const noexcept { return scale_offset_[1]; }
+
+  [[nodiscard]] constexpr std::size_t slice_bytes() const noexcept { return slice_bytes_; }
   [[nodiscard]] constexpr std::size_t block_bytes() const noexcept {
-    return std::size_t(num_layers) * std::size_t(num_kv_heads) * slice_bytes();
+    return std::size_t(num_layers) * std::size_t(num_kv_heads) * slice_bytes_;
   }
   /// Offset of a slice within the whole pool.
   [[nodiscard]] constexpr std::size_t slice_offset(std::int32_t block, std::int32_t layer,
                                                    std::int32_t head) const noexcept {
-    return std::size_t(block) * block_bytes() + (std::size_t(layer) * num_kv_heads + head) * slice_bytes();
+    return std::size_t(block) * block_bytes() + (std::size_t(layer) * num_kv_heads + head) * slice_bytes_;
   }
   bool operator==(const kv_layout&) const = default;
+
+private:
+  std::size_t num_planes_ = 0, slice_bytes_ = 0;
+  std::array<kv_plane, max_planes> planes_{};
+  std::array<std::size_t, max_planes> row_offset_{}, scale_offset_{};
 };
 
 } // namespace quadrant::gpu

@@ -5,6 +5,8 @@
 #include <cstdlib>
 #include <cstring>
 
+#include <sys/mman.h>
+
 #include "gpu/math.hpp"
 
 namespace quadrant::gpu {
@@ -50,14 +52,26 @@ packed_weight make(dtype type, std::int32_t out, std::int32_t in, std::int32_t g
 } // namespace
 
 aligned_bytes::aligned_bytes(std::size_t size) : size_(size) {
+  constexpr std::size_t large = 1 << 20;
   if (size == 0) return;
+  if (size >= large) { // fresh pages are zero
+    void* place = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    QCHECK(place != MAP_FAILED);
+    data_ = {static_cast<std::byte*>(place), free_aligned{size}};
+    return;
+  }
   auto* place = static_cast<std::byte*>(std::aligned_alloc(64, (size + 63) / 64 * 64));
   QCHECK(place != nullptr);
   std::memset(place, 0, size);
   data_.reset(place);
 }
 
-void aligned_bytes::free_aligned::operator()(std::byte* p) const noexcept { std::free(p); }
+void aligned_bytes::free_aligned::operator()(std::byte* p) const noexcept {
+  if (mapped > 0)
+    munmap(p, mapped);
+  else
+    std::free(p);
+}
 
 packed_weight pack(dtype type, std::span<const float> w, std::int32_t out, std::int32_t in, std::int32_t group,
                    std::span<const float> bias) {

@@ -22,7 +22,7 @@ namespace quadrant::gpu {
 
 inline constexpr std::int32_t panel = 16; ///< outputs that lie side by side
 
-/// 64-byte aligned bytes that free themselves.
+/// 64-byte aligned bytes that free themselves. Large ones take memory only where they are touched.
 class aligned_bytes {
 public:
   aligned_bytes() = default;
@@ -36,7 +36,10 @@ public:
 
 private:
   struct free_aligned {
+    free_aligned() noexcept : mapped(0) {}
+    explicit free_aligned(std::size_t bytes) noexcept : mapped(bytes) {}
     void operator()(std::byte* p) const noexcept;
+    std::size_t mapped; ///< bytes of a mapping of its own; 0: from the heap
   };
   std::unique_ptr<std::byte[], free_aligned> data_;
   std::size_t size_ = 0;

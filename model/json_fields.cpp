@@ -10,13 +10,13 @@ bool is_integer_in(const json& value, std::int64_t low, std::int64_t high) {
   return value.is_number_integer() && value.get<std::int64_t>() >= low && value.get<std::int64_t>() <= high;
 }
 
-std::string shown(const json& value) {
+} // namespace
+
+std::string shown_json(const json& value) {
   constexpr std::size_t longest = 80;
   auto text = value.dump(-1, ' ', true, json::error_handler_t::replace);
   return text.size() <= longest ? text : text.substr(0, longest) + "...";
 }
-
-} // namespace
 
 const json* json_fields::find(const char* key) const {
   const auto found = object_.find(key);
@@ -76,7 +76,7 @@ void json_fields::fail(const char* key, const std::string& what, errc code) {
   if (problem_) return;
   const auto* value = find(key);
   problem_ = failure{code, std::string(file_) + ": " + prefix_ + key + " " + what +
-                               (value ? ", not " + shown(*value) : "; it is missing")};
+                               (value ? ", not " + shown_json(*value) : "; it is missing")};
 }
 
 } // namespace quadrant::model

@@ -14,6 +14,9 @@
 
 namespace quadrant::model {
 
+/// One line, cut where it is long: what messages show of a value.
+std::string shown_json(const nlohmann::json& value);
+
 class json_fields {
 public:
   /// `object` and `file` outlive this. `prefix` goes before field names in messages.

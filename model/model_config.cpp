@@ -127,8 +127,8 @@ result<model_config> parse_model_config(std::string_view config_json, std::strin
   model_config c;
   if (object.contains("model_type") && object["model_type"].is_string()) c.family = object["model_type"];
   if (c.family != "qwen3_moe")
-    return {errc::unavailable,
-            std::string(name) + ": model_type '" + c.family + "' is not supported; known: qwen3_moe"};
+    return {errc::unavailable, std::string(name) + ": model_type " + shown_json(object.value("model_type", json())) +
+                                   " is not supported; known: qwen3_moe"};
 
   constexpr std::int64_t wide = 1 << 20;
   json_fields read(object, name);

@@ -1,5 +1,6 @@
 // test/actors/answers.hpp: asks an engine and waits for the answer.
 #pragma once
+#include <algorithm>
 #include <chrono>
 #include <future>
 #include <memory>
@@ -63,12 +64,14 @@ inline asked ask(actors::engine& engine, actors::generation what) {
   return {engine.submit(std::move(what), sink), sink};
 }
 
-/// Waits until the cluster holds nothing for any request; the last state seen.
+/// Waits until the cluster holds nothing for any request, and no actor of one lives; the last state seen.
 inline actors::cluster_status settled(actors::engine& engine) {
   for (int i = 0;; ++i) {
     auto now = engine.status();
-    if ((now.blocks_used == 0 && now.requests_live == 0 && now.credits_out == 0 && now.leases == 0) || i == 500)
-      return now;
+    const bool alive = std::ranges::any_of(
+        now.actors, [](const auto& a) { return a.role == "request" || a.role == "kv transfer"; });
+    const bool holds = now.blocks_used != 0 || now.requests_live != 0 || now.credits_out != 0 || now.leases != 0;
+    if ((!alive && !holds) || i == 500) return now;
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
 }

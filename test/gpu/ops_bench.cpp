@@ -107,7 +107,7 @@ void experts(team& t, std::int32_t rows, std::int32_t in, std::int32_t out) {
 
 void attention(team& t, dtype type, std::int32_t depth, std::int32_t rows) {
   constexpr std::int32_t q_heads = 16, kv_heads = 4, head_dim = 128;
-  const kv_layout layout{.num_layers = 1, .num_kv_heads = kv_heads, .head_dim = head_dim, .type = type};
+  const auto layout = kv_layout::keys_and_values(1, kv_heads, head_dim, type);
   const auto length = depth + rows, blocks = (length + block_tokens - 1) / block_tokens;
   aligned_bytes pool(std::size_t(blocks) * layout.block_bytes());
   std::vector<std::int32_t> ids(static_cast<std::size_t>(blocks));

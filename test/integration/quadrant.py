@@ -96,7 +96,8 @@ class Server:
         for _ in range(200):
             state = self.cluster()
             books = state["books"]
-            if not (books["requests_live"] or books["blocks_used"] or books["leases"] or books["credits_out"]):
+            alive = [a for a in state["actors"] if a["role"] in ("request", "kv transfer")]
+            if not (alive or books["requests_live"] or books["blocks_used"] or books["leases"] or books["credits_out"]):
                 break
             time.sleep(0.05)
         return state

@@ -86,6 +86,6 @@ TEST_CASE("the KV layout of a shard holds its own layers and heads") {
   const auto layout = kv_layout_of(c, spec, *shape_of(c, spec), gpu::numerics_of(gpu::precision::w4a8));
   CHECK(layout.num_layers == 3);
   CHECK(layout.num_kv_heads == 1);
-  CHECK(layout.head_dim == 64);
-  CHECK(layout.type == gpu::dtype::i8);
+  CHECK(layout.head_dim() == 64);
+  CHECK(layout.type() == gpu::dtype::i8);
 }

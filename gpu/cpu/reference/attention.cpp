@@ -145,7 +145,7 @@ void attend_segment(const attend_args& a, const sequence_rows& seq, std::int64_t
   const auto kv_head = head / (a.num_q_heads / l.num_kv_heads);
   const auto own_block = position / block_tokens, own_first = seq.first_position / block_tokens;
   const auto end = std::min(own_block + 1, (segment + 1) * (segment_tokens / block_tokens));
-  std::vector<float> tile_o(std::size_t(l.head_dim));
+  std::vector<float> tile_o(std::size_t(l.head_dim()));
   for (auto block = segment * (segment_tokens / block_tokens); block < end; ++block) {
     tile_rows rows{};
     if (block == own_block) {
@@ -164,14 +164,14 @@ void attend_segment(const attend_args& a, const sequence_rows& seq, std::int64_t
       rows = {slice.k, slice.v, slice.k_scale, slice.v_scale, std::int64_t(l.row_bytes()), 1, block_tokens, false};
     }
     const auto at = row * a.num_q_heads + head;
-    const auto tile = l.type == dtype::i8
-                          ? int_tile(a.q.q + at * l.head_dim, a.q.scale[at], rows, l.head_dim, tile_o.data())
-                          : float_tile(a.q.f + at * l.head_dim, rows, l.type, l.head_dim, tile_o.data());
+    const auto tile = l.type() == dtype::i8
+                          ? int_tile(a.q.q + at * l.head_dim(), a.q.scale[at], rows, l.head_dim(), tile_o.data())
+                          : float_tile(a.q.f + at * l.head_dim(), rows, l.type(), l.head_dim(), tile_o.data());
     if (s.m == minus_inf && s.l == 0) {
       s = tile;
       std::ranges::copy(tile_o, o);
     } else {
-      fold(s, o, tile, tile_o.data(), l.head_dim);
+      fold(s, o, tile, tile_o.data(), l.head_dim());
     }
   }
 }
@@ -198,23 +198,23 @@ void kv_append(team& t, const kv_append_args& a) {
         if (position < seq.first_position) { // written by an earlier step
           std::memcpy(own_k, pool_k, std::size_t(row_bytes));
           std::memcpy(own_v, pool_v, std::size_t(row_bytes));
-          if (l.type == dtype::i8)
+          if (l.type() == dtype::i8)
             a.own.k_scale[at] = slice.k_scale[in_block], a.own.v_scale[at] = slice.v_scale[in_block];
           continue;
         }
         const auto row = std::int64_t(seq.first_row) + position - seq.first_position;
         const float k_scale =
-            store_row(a.k + row * a.k_stride + std::int64_t(head) * l.head_dim, l.head_dim, l.type, own_k);
+            store_row(a.k + row * a.k_stride + std::int64_t(head) * l.head_dim(), l.head_dim(), l.type(), own_k);
         const float v_scale =
-            store_row(a.v + row * a.v_stride + std::int64_t(head) * l.head_dim, l.head_dim, l.type, own_v);
+            store_row(a.v + row * a.v_stride + std::int64_t(head) * l.head_dim(), l.head_dim(), l.type(), own_v);
         std::memcpy(pool_k, own_k, std::size_t(row_bytes));
         std::memcpy(pool_v, own_v, std::size_t(row_bytes));
-        if (l.type != dtype::i8) continue;
+        if (l.type() != dtype::i8) continue;
         a.own.k_scale[at] = slice.k_scale[in_block] = k_scale;
         a.own.v_scale[at] = slice.v_scale[in_block] = v_scale;
         if (in_block == block_tokens - 1) {
-          seal(slice.k, slice.k_scale, l.head_dim);
-          seal(slice.v, slice.v_scale, l.head_dim);
+          seal(slice.k, slice.k_scale, l.head_dim());
+          seal(slice.v, slice.v_scale, l.head_dim());
         }
       }
     }
@@ -222,7 +222,7 @@ void kv_append(team& t, const kv_append_args& a) {
 }
 
 void attend(team& t, const attend_args& a) {
-  const auto head_dim = a.layout.head_dim;
+  const auto head_dim = a.layout.head_dim();
   std::int64_t rows = 0;
   for (std::int32_t i = 0; i < a.num_sequences; ++i)
     rows = std::max<std::int64_t>(rows, a.sequences[i].first_row + a.sequences[i].num_rows);

@@ -62,32 +62,32 @@ void append(const kv_append_args& a, const sequence_rows& seq, std::int32_t head
     if (position < seq.first_position) { // written by an earlier step
       __builtin_memcpy(own_k, pool_k, std::size_t(row_bytes));
       __builtin_memcpy(own_v, pool_v, std::size_t(row_bytes));
-      if (l.type == dtype::i8) a.own.k_scale[at] = k_scales[in_block], a.own.v_scale[at] = v_scales[in_block];
+      if (l.type() == dtype::i8) a.own.k_scale[at] = k_scales[in_block], a.own.v_scale[at] = v_scales[in_block];
       continue;
     }
     const auto row = std::int64_t(seq.first_row) + position - seq.first_position,
-               column = std::int64_t(head) * l.head_dim;
-    const float k_scale = store_row(a.k + row * a.k_stride + column, l.head_dim, l.type, own_k);
-    const float v_scale = store_row(a.v + row * a.v_stride + column, l.head_dim, l.type, own_v);
+               column = std::int64_t(head) * l.head_dim();
+    const float k_scale = store_row(a.k + row * a.k_stride + column, l.head_dim(), l.type(), own_k);
+    const float v_scale = store_row(a.v + row * a.v_stride + column, l.head_dim(), l.type(), own_v);
     __builtin_memcpy(pool_k, own_k, std::size_t(row_bytes));
     __builtin_memcpy(pool_v, own_v, std::size_t(row_bytes));
-    if (l.type != dtype::i8) continue;
+    if (l.type() != dtype::i8) continue;
     a.own.k_scale[at] = k_scales[in_block] = k_scale;
     a.own.v_scale[at] = v_scales[in_block] = v_scale;
     if (in_block == block_tokens - 1) {
-      seal(slice + l.k_offset(), k_scales, l.head_dim);
-      seal(slice + l.v_offset(), v_scales, l.head_dim);
+      seal(slice + l.k_offset(), k_scales, l.head_dim());
+      seal(slice + l.v_offset(), v_scales, l.head_dim());
     }
   }
 }
 
 void kv_append(team& t, const kv_append_args& a) {
   const auto heads = a.layout.num_kv_heads;
-  if (a.layout.head_dim % 16 != 0) return reference::kv_append(t, a);
+  if (a.layout.head_dim() % 16 != 0) return reference::kv_append(t, a);
   std::int64_t rows = 0;
   for (std::int32_t i = 0; i < a.num_sequences; ++i) rows += a.sequences[i].num_rows;
   const auto items = std::int64_t(a.num_sequences) * heads;
-  t.parallel(items, grain_for(2 * rows * a.layout.head_dim / std::max(1, a.num_sequences), worth_a_thread),
+  t.parallel(items, grain_for(2 * rows * a.layout.head_dim() / std::max(1, a.num_sequences), worth_a_thread),
              [&](std::int64_t begin, std::int64_t end) {
                for (auto item = begin; item < end; ++item)
                  append(a, a.sequences[item / heads], std::int32_t(item % heads));
@@ -191,7 +191,7 @@ struct attend_item {
   std::int32_t num_queries;
   kv_tile tile;
 
-  [[nodiscard]] std::int32_t head_dim() const { return a.layout.head_dim; }
+  [[nodiscard]] std::int32_t head_dim() const { return a.layout.head_dim(); }
 
   /// Where the rows of a block lie: in the pool, or among the own rows.
   void find_rows(std::int32_t block, bool open, const std::byte** k, const std::byte** v) {
@@ -209,7 +209,7 @@ struct attend_item {
       const auto at = own + std::int64_t(j) * l.num_kv_heads;
       k[j] = open ? static_cast<const std::byte*>(a.own.k) + at * row_bytes : slice + l.k_offset() + j * row_bytes;
       v[j] = open ? static_cast<const std::byte*>(a.own.v) + at * row_bytes : slice + l.v_offset() + j * row_bytes;
-      if (l.type != dtype::i8) continue;
+      if (l.type() != dtype::i8) continue;
       tile.k_scale[j] = open ? a.own.k_scale[at] : reinterpret_cast<const float*>(slice + l.k_scale_offset())[j];
       tile.v_scale[j] = open ? a.own.v_scale[at] : reinterpret_cast<const float*>(slice + l.v_scale_offset())[j];
     }
@@ -217,7 +217,7 @@ struct attend_item {
 
   void load_tile(std::int32_t block, bool open) {
     const auto& l = a.layout;
-    const auto width = std::int32_t(l.head_dim * (l.type == dtype::i8 ? 1 : 4)); // bytes of a row in the tile
+    const auto width = std::int32_t(l.head_dim() * (l.type() == dtype::i8 ? 1 : 4)); // bytes of a row in the tile
     const std::byte *k[block_tokens], *v[block_tokens];
     find_rows(block, open, k, v);
     auto* rows = scratch<std::byte>(slot::values,
@@ -226,11 +226,11 @@ struct attend_item {
     tile.k = scratch<std::byte>(slot::keys, std::int64_t(block_tokens) * width);
     tile.v = rows;
     __builtin_memset(zero, 0, std::size_t(width));
-    if (l.type == dtype::bf16)
+    if (l.type() == dtype::bf16)
       for (std::int32_t j = 0; j < tile.filled; ++j) { // to f32 first
-        auto *k_words = reinterpret_cast<float*>(words) + std::ptrdiff_t(j) * l.head_dim,
-             *v_words = k_words + std::ptrdiff_t(block_tokens) * l.head_dim;
-        for (std::int32_t d = 0; d < l.head_dim; d += 16) {
+        auto *k_words = reinterpret_cast<float*>(words) + std::ptrdiff_t(j) * l.head_dim(),
+             *v_words = k_words + std::ptrdiff_t(block_tokens) * l.head_dim();
+        for (std::int32_t d = 0; d < l.head_dim(); d += 16) {
           store(k_words + d, from_bf16(load_u16(reinterpret_cast<const std::uint16_t*>(k[j]) + d)));
           store(v_words + d, from_bf16(load_u16(reinterpret_cast<const std::uint16_t*>(v[j]) + d)));
         }
@@ -238,8 +238,8 @@ struct attend_item {
       }
     for (auto j = tile.filled; j < block_tokens; ++j) k[j] = v[j] = zero, tile.k_scale[j] = tile.v_scale[j] = 0;
     turn_to_panels(k, width / 4, tile.k);
-    if (l.type == dtype::i8)
-      turn_values(v, l.head_dim, tile.v);
+    if (l.type() == dtype::i8)
+      turn_values(v, l.head_dim(), tile.v);
     else
       for (std::int32_t j = 0; j < tile.filled; ++j)
         __builtin_memcpy(tile.v + std::ptrdiff_t(j) * width, v[j], std::size_t(width));
@@ -391,7 +391,7 @@ struct attend_item {
     for (auto block = number * blocks; block < std::min(own + 1, (number + 1) * blocks); ++block) {
       load_tile(block, block == own);
       by_tiles(num_queries, [&](std::int32_t q0, auto num_rows) {
-        if (a.layout.type == dtype::i8)
+        if (a.layout.type() == dtype::i8)
           int_queries<num_rows()>(q0);
         else
           float_queries<num_rows()>(q0);
@@ -423,24 +423,24 @@ void attend_chunk(const attend_args& a, const chunk& c, std::int32_t kv_head) {
   const auto shared = a.num_q_heads / l.num_kv_heads; // query heads of a KV head
   const auto n = c.num_rows * shared;
   auto* queries = scratch<query>(slot::states, n);
-  auto* o = scratch<float>(slot::outputs, std::int64_t(n) * l.head_dim);
+  auto* o = scratch<float>(slot::outputs, std::int64_t(n) * l.head_dim());
   for (std::int32_t i = 0; i < n; ++i) {
     const auto row = c.first_row + i / shared;
     auto& q = queries[i];
     q.at = std::int64_t(row) * a.num_q_heads + kv_head * shared + i % shared;
     q.position = seq.first_position + row - seq.first_row;
-    q.o = o + std::ptrdiff_t(i) * l.head_dim;
-    if (l.type == dtype::i8) {
-      const auto* ints = a.q.q + q.at * l.head_dim;
+    q.o = o + std::ptrdiff_t(i) * l.head_dim();
+    if (l.type() == dtype::i8) {
+      const auto* ints = a.q.q + q.at * l.head_dim();
       q.q = reinterpret_cast<const std::byte*>(ints);
       q.scale = a.q.scale[q.at];
-      q.correction = i8_weights::offset == 0 ? 0 : i8_weights::offset * sum_bytes(ints, l.head_dim);
+      q.correction = i8_weights::offset == 0 ? 0 : i8_weights::offset * sum_bytes(ints, l.head_dim());
     } else {
-      q.q = reinterpret_cast<const std::byte*>(a.q.f + q.at * l.head_dim);
+      q.q = reinterpret_cast<const std::byte*>(a.q.f + q.at * l.head_dim());
     }
     for (auto part = q.at * a.num_parts; part < (q.at + 1) * a.num_parts; ++part) {
       a.m[part] = -inf_f32, a.l[part] = 0;
-      __builtin_memset(a.o + part * l.head_dim, 0, std::size_t(l.head_dim) * sizeof(float));
+      __builtin_memset(a.o + part * l.head_dim(), 0, std::size_t(l.head_dim()) * sizeof(float));
     }
   }
   attend_item item{a, seq, kv_head, queries, n, {}};
@@ -452,7 +452,7 @@ void attend_chunk(const attend_args& a, const chunk& c, std::int32_t kv_head) {
 }
 
 void attend(team& t, const attend_args& a) {
-  if (a.layout.head_dim % 16 != 0) return reference::attend(t, a);
+  if (a.layout.head_dim() % 16 != 0) return reference::attend(t, a);
   const auto heads = a.layout.num_kv_heads;
   const auto rows_each = std::max(1, queries_per_chunk / (a.num_q_heads / heads));
   std::int64_t most = 0, rows = 0, reach = 1;
@@ -472,7 +472,7 @@ void attend(team& t, const attend_args& a) {
     }
   }
   const auto macs =
-      2 * rows * a.num_q_heads * a.layout.head_dim * reach / std::max<std::int64_t>(1, num_chunks * heads);
+      2 * rows * a.num_q_heads * a.layout.head_dim() * reach / std::max<std::int64_t>(1, num_chunks * heads);
   t.parallel(num_chunks * heads, grain_for(macs, macs_worth_a_thread), [&](std::int64_t begin, std::int64_t end) {
     for (auto item = begin; item < end; ++item) attend_chunk(a, chunks[item / heads], std::int32_t(item % heads));
   });
