@@ -94,7 +94,7 @@ std::vector<std::byte> to_bytes(const envelope<Schema>& message) {
 /// Errors  errc::corrupt
 template <class Schema>
 result<envelope<Schema>> from_bytes(std::span<const std::byte> bytes) {
-  if (bytes.size() % sizeof(capnp::word) != 0 || bytes.size() > max_envelope_bytes)
+  if (bytes.empty() || bytes.size() % sizeof(capnp::word) != 0 || bytes.size() > max_envelope_bytes)
     return {errc::corrupt, "a message of broken size"};
   auto block = std::make_shared_for_overwrite<capnp::word[]>(bytes.size() / sizeof(capnp::word));
   std::memcpy(static_cast<void*>(block.get()), bytes.data(), bytes.size());
