@@ -79,11 +79,10 @@ public:
   }
   [[nodiscard]] cluster_status status() {
     cluster_status found;
-    auto asker = system_.spawn([&](caf::event_based_actor* self) {
-      self->request(supervisor_, caf::infinite, msg::status_query::make([](auto&) {}))
-          .then([&](const msg::status_report& r) { found = read(*r.view()); });
-    });
+    const caf::scoped_actor self(system_);
+    auto asked = self->request(supervisor_, caf::infinite, msg::status_query::make([](auto&) {}));
     run();
+    asked.receive([&](const msg::status_report& r) { found = read(*r.view()); }, [](const caf::error&) {});
     return found;
   }
 
