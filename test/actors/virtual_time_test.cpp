@@ -21,7 +21,10 @@ namespace {
 
 class virtual_config : public system_config {
 public:
-  virtual_config() : system_config(1000) { set("scheduler.policy", caf::atom("testing")); }
+  virtual_config() : system_config(1000) {
+    set("scheduler.policy", caf::atom("testing"));
+    set("middleman.heartbeat-interval", caf::timespan(0)); // nobody is remote; a pending beat would outlive the clock
+  }
 };
 
 class virtual_cluster {
