@@ -6,6 +6,7 @@
 
 #include "actors/child_processes.hpp"
 #include "actors/gateway.hpp"
+#include "actors/kept_promise.hpp"
 #include "actors/model_source.hpp"
 #include "actors/node_agent.hpp"
 #include "actors/prefill_planner.hpp"
@@ -105,7 +106,7 @@ public:
                          b.setAllLogits(what.all_logits);
                        },
                        id, 62 + what.tokens.size() / 2),
-                   sink_ref(std::move(sink)));
+                   sink_ref(std::make_shared<kept_promise>(std::move(sink))));
     return id;
   }
 

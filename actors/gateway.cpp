@@ -3,6 +3,12 @@
 #include "actors/wire.hpp"
 
 namespace quadrant::actors {
+namespace {
+
+constexpr auto request_deadline = std::chrono::minutes(10);
+constexpr auto tick_period = std::chrono::seconds(1);
+
+} // namespace
 
 gateway::gateway(caf::actor_config& config, std::shared_ptr<const cluster_plan> plan, router_actor router,
                  planner_actor planner, supervisor_actor supervisor, std::function<void(result<void>)> opened)
@@ -20,6 +26,7 @@ gateway::gateway(caf::actor_config& config, std::shared_ptr<const cluster_plan> 
 
 gateway::behavior_type gateway::make_behavior() {
   now("starting");
+  delayed_send(this, tick_period, tick_atom::value);
   // No time limit: loading takes as long as it takes, and the supervisor answers when a process is lost.
   request(supervisor_, caf::infinite, ready_atom::value)
       .then([this](const msg::view& view, const handles& workers) { open(view, workers); },
@@ -29,15 +36,16 @@ gateway::behavior_type gateway::make_behavior() {
             const auto id = spec.view()->getId();
             const request_actor made = spawn<live_request>(spec, around_, sink);
             monitor(made);
-            live_.emplace(id, made);
+            live_.emplace(id, live{made, clock().now() + request_deadline});
             ids_.emplace(made.address(), id);
           },
           [this](cancel_atom, std::uint64_t id) {
-            if (const auto found = live_.find(id); found != live_.end()) send(found->second, cancel_atom::value);
+            if (const auto found = live_.find(id); found != live_.end()) send(found->second.actor, cancel_atom::value);
           },
           [this](const msg::worker_down& message) {
-            for (const auto& [id, made] : live_) send(made, message);
-          }};
+            for (const auto& [id, r] : live_) send(r.actor, message);
+          },
+          [this](tick_atom) { tick(); }};
 }
 
 void gateway::open(const msg::view& view, const handles& workers) {
@@ -49,8 +57,15 @@ void gateway::open(const msg::view& view, const handles& workers) {
   opened_({});
 }
 
+void gateway::tick() {
+  const auto time = clock().now();
+  for (const auto& [id, r] : live_)
+    if (r.deadline <= time) send(r.actor, timeout_atom::value);
+  delayed_send(this, tick_period, tick_atom::value);
+}
+
 void gateway::on_exit() {
-  for (const auto& [id, made] : live_) anon_send_exit(made, caf::exit_reason::user_shutdown);
+  for (const auto& [id, r] : live_) anon_send_exit(r.actor, caf::exit_reason::user_shutdown);
   live_.clear();
   around_ = {};
 }

@@ -1,4 +1,6 @@
-// actors/gateway.hpp: the front door of a process: makes a request actor for each request, and knows which are live.
+// actors/gateway.hpp: the front door of a process: makes a request actor for each request, knows which are live, and
+// ends those past their deadline. (A timer of each request's own would keep it in memory until the deadline, long after
+// its end.)
 #pragma once
 #include <functional>
 #include <map>
@@ -14,8 +16,8 @@ namespace quadrant::actors {
 
 using sink_ref = std::shared_ptr<token_sink>; ///< never leaves the process
 
-using gateway_actor =
-    caf::typed_actor<takes<msg::request_spec, sink_ref>, takes<cancel_atom, std::uint64_t>, takes<msg::worker_down>>;
+using gateway_actor = caf::typed_actor<takes<msg::request_spec, sink_ref>, takes<cancel_atom, std::uint64_t>,
+                                       takes<msg::worker_down>, takes<tick_atom>>;
 
 class gateway : public observed<gateway_actor::base> {
 public:
@@ -26,13 +28,18 @@ public:
   void on_exit() override;
 
 private:
+  struct live {
+    request_actor actor;
+    caf::actor_clock::time_point deadline;
+  };
   void open(const msg::view& view, const handles& workers);
+  void tick();
 
   serving_view around_;
   supervisor_actor supervisor_;
   std::function<void(result<void>)> opened_;
   bool serving_ = false;
-  std::map<std::uint64_t, request_actor> live_;
+  std::map<std::uint64_t, live> live_;
   std::map<caf::actor_addr, std::uint64_t> ids_;
 };
 

@@ -57,6 +57,7 @@ using handles = std::vector<caf::strong_actor_ptr>;
 
 using cancel_atom = caf::atom_constant<caf::atom("cancel")>;
 using timeout_atom = caf::atom_constant<caf::atom("timeout")>;
+using tick_atom = caf::atom_constant<caf::atom("tick")>;
 using launched_atom = caf::atom_constant<caf::atom("launched")>;
 using ready_atom = caf::atom_constant<caf::atom("ready")>;
 using begin_atom = caf::atom_constant<caf::atom("begin")>;

@@ -7,7 +7,6 @@ namespace quadrant::actors {
 namespace {
 
 constexpr auto admit_timeout = std::chrono::seconds(10);
-constexpr auto deadline = std::chrono::minutes(10);
 
 } // namespace
 
@@ -18,7 +17,6 @@ live_request::live_request(caf::actor_config& config, msg::request_spec spec, se
 
 live_request::behavior_type live_request::make_behavior() {
   now("admitting");
-  delayed_send(this, deadline, timeout_atom::value);
   send(this, begin_atom::value);
   return {
       [this](const msg::lease& message) { leased(message); },
@@ -33,7 +31,7 @@ live_request::behavior_type live_request::make_behavior() {
       [this](begin_atom) { admit(); },
       [this](cancel_atom) { end(finish::cancelled); },
       [this](timeout_atom) {
-        fail({errc::deadline, "the request took longer than its deadline of 10 minutes"});
+        fail({errc::deadline, "the request took longer than its deadline"});
       }};
 }
 

@@ -3,6 +3,7 @@
 #include <caf/scheduler/test_coordinator.hpp>
 
 #include "actors/gateway.hpp"
+#include "actors/kept_promise.hpp"
 #include "actors/node_agent.hpp"
 #include "actors/prefill_planner.hpp"
 #include "actors/router.hpp"
@@ -66,7 +67,7 @@ public:
                      write_ints([&](unsigned n) { return b.initTokens(n); }, tokens);
                      b.setMaxNewTokens(new_tokens);
                    }),
-                   sink_ref(sink));
+                   sink_ref(std::make_shared<kept_promise>(sink)));
     return sink;
   }
   /// Until nobody has anything left to do at this instant.
@@ -76,6 +77,7 @@ public:
   }
   /// One message, or else every ready kernel. False where there is nothing to do.
   bool turn() { return time_.try_run_once() || pump_->run() > 0; }
+  void end_gateway() { caf::anon_send_exit(gateway_, caf::exit_reason::user_shutdown); }
   void pass(caf::timespan time) {
     time_.advance_time(time);
     run();
@@ -165,4 +167,20 @@ TEST_CASE("ten minutes later a request that still waits has failed, and everythi
   CHECK(now.requests_live == 0);
   CHECK(now.blocks_used == 0);
   CHECK(now.credits_out == 0);
+}
+
+TEST_CASE("a gateway that ends answers the requests that live, and those that come too late") {
+  const test::tiny_checkpoint model(23);
+  virtual_cluster cluster(model, apart());
+  const auto lives = cluster.submit(prompt(20), 400);
+  while (lives->count() < 5) REQUIRE(cluster.turn());
+  cluster.end_gateway();
+  cluster.run();
+  const auto late = cluster.submit(prompt(5), 3);
+  cluster.run();
+  for (const auto& sink : {lives, late}) {
+    const auto a = sink->wait(std::chrono::seconds(0));
+    REQUIRE_FALSE(a.ok());
+    CHECK(a.error().code == errc::cancelled);
+  }
 }
