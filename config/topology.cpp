@@ -45,7 +45,10 @@ constexpr setting settings[] = {
     {"cluster", "heartbeat_ms", "ms", 50, 60000, &topology::heartbeat_ms, "between signs of life of a process"},
 };
 
+/// One line, whatever the names in the file hold.
 failure wrong(std::string_view source, const toml::source_region& at, std::string what) {
+  std::ranges::replace_if(
+      what, [](char c) { return static_cast<unsigned char>(c) < ' ' || c == '\x7f'; }, '?');
   std::ostringstream line;
   line << source << ':' << at.begin.line << ": " << what;
   return {errc::invalid_argument, line.str()};

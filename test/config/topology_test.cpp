@@ -146,3 +146,9 @@ TEST_CASE("config/README.md lists every setting as the reader knows it") {
   }
   CHECK(rows > 10);
 }
+
+TEST_CASE("names with line breaks in them stay on the one line of a message") {
+  CHECK(contains(message_of("\"a\\nb\" = 1"), "file.toml:1: unknown setting a?b"));
+  CHECK(contains(message_of("[prefill]\n\"p\\np\" = 1"), "file.toml:2: unknown setting prefill.p?p"));
+  CHECK_FALSE(contains(message_of("precision = \"w\\n4\""), "\n"));
+}
