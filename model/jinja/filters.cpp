@@ -195,7 +195,8 @@ result<value> map(const value& v, const arguments& with, int nested) {
     if (!attribute->is_text()) return {errc::invalid_argument, "map: the attribute is a str"};
     for (const auto& item : members.as_list()) {
       QUADRANT_TRY(auto inner, attribute_path(item, attribute->chars()));
-      out.push_back(inner.is_undefined() && otherwise != nullptr ? *otherwise : std::move(inner));
+      if (inner.is_undefined() && otherwise != nullptr) inner = *otherwise;
+      out.push_back(std::move(inner));
     }
     return value::items(std::move(out));
   }

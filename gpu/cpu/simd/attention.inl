@@ -1,4 +1,4 @@
-// gpu/cpu/simd/attention.inl: kv_append, attend, merge: rules 7 and 8.
+// gpu/cpu/simd/attention.inl: attend, merge: rule 8.
 //
 //   item   (chunk, KV head). A chunk is rows of one sequence whose positions lie in one block, so that all of them
 //          see the same blocks sealed and the same one open; its queries are rows x the heads that share the KV head
@@ -11,90 +11,6 @@ namespace {
 
 constexpr std::int32_t queries_per_chunk = 60; ///< enough that turning K and V costs little
 constexpr int tile_words = block_tokens / 16;
-
-std::byte* slice_at(std::byte* pool, const kv_layout& l, std::int32_t block, std::int32_t layer, std::int32_t head) {
-  return pool + l.slice_offset(block, layer, head);
-}
-
-// ---- kv_append ----------------------------------------------------------------------------------------------------
-
-/// Stores one row in the plane's type; returns its scale (i8).
-float store_row(const float* x, std::int32_t n, dtype type, std::byte* to) {
-  if (type == dtype::i8) return quantise_run(x, n, reinterpret_cast<std::int8_t*>(to));
-  if (type == dtype::bf16)
-    by_16(n, [&](std::int64_t d, int some) {
-      store_u16(reinterpret_cast<std::uint16_t*>(to) + d, to_bf16(load(x + d, some)), some);
-    });
-  else
-    __builtin_memcpy(to, x, std::size_t(n) * sizeof(float));
-  return 1;
-}
-
-/// Requantises the 64 open rows of a plane to one scale. A NaN scale stays.
-void seal(std::byte* rows, float* scale, std::int32_t head_dim) {
-  float top = 0;
-  for (std::int32_t j = 0; j < block_tokens; ++j) top = scale[j] > top || scale[j] != scale[j] ? scale[j] : top;
-  auto* q = reinterpret_cast<std::int8_t*>(rows);
-  for (std::int32_t j = 0; j < block_tokens; ++j) {
-    const auto ratio = all(top > 0 ? scale[j] / top : 0.0f);
-    for (std::int32_t d = 0; d < head_dim; d += 16) {
-      auto* at = q + j * head_dim + d;
-      store_i8(at, nearest(mul(to_f32(load_i8(at)), ratio)));
-    }
-    scale[j] = top;
-  }
-}
-
-/// New rows of one KV head of one sequence.
-void append(const kv_append_args& a, const sequence_rows& seq, std::int32_t head) {
-  const auto& l = a.layout;
-  const auto row_bytes = std::int64_t(l.row_bytes());
-  const auto block_start = seq.first_position / block_tokens * block_tokens;
-  for (auto position = block_start; position < seq.first_position + seq.num_rows; ++position) {
-    auto* slice = slice_at(a.pool, l, seq.blocks[position / block_tokens], a.layer, head);
-    auto *k_scales = reinterpret_cast<float*>(slice + l.k_scale_offset()),
-         *v_scales = reinterpret_cast<float*>(slice + l.v_scale_offset());
-    const auto at = (std::int64_t(seq.own_row) + position - block_start) * l.num_kv_heads + head,
-               in_block = std::int64_t(position % block_tokens);
-    auto *own_k = static_cast<std::byte*>(a.own.k) + at * row_bytes,
-         *own_v = static_cast<std::byte*>(a.own.v) + at * row_bytes;
-    auto *pool_k = slice + l.k_offset() + in_block * row_bytes, *pool_v = slice + l.v_offset() + in_block * row_bytes;
-    if (position < seq.first_position) { // written by an earlier step
-      __builtin_memcpy(own_k, pool_k, std::size_t(row_bytes));
-      __builtin_memcpy(own_v, pool_v, std::size_t(row_bytes));
-      if (l.type() == dtype::i8) a.own.k_scale[at] = k_scales[in_block], a.own.v_scale[at] = v_scales[in_block];
-      continue;
-    }
-    const auto row = std::int64_t(seq.first_row) + position - seq.first_position,
-               column = std::int64_t(head) * l.head_dim();
-    const float k_scale = store_row(a.k + row * a.k_stride + column, l.head_dim(), l.type(), own_k);
-    const float v_scale = store_row(a.v + row * a.v_stride + column, l.head_dim(), l.type(), own_v);
-    __builtin_memcpy(pool_k, own_k, std::size_t(row_bytes));
-    __builtin_memcpy(pool_v, own_v, std::size_t(row_bytes));
-    if (l.type() != dtype::i8) continue;
-    a.own.k_scale[at] = k_scales[in_block] = k_scale;
-    a.own.v_scale[at] = v_scales[in_block] = v_scale;
-    if (in_block == block_tokens - 1) {
-      seal(slice + l.k_offset(), k_scales, l.head_dim());
-      seal(slice + l.v_offset(), v_scales, l.head_dim());
-    }
-  }
-}
-
-void kv_append(team& t, const kv_append_args& a) {
-  const auto heads = a.layout.num_kv_heads;
-  if (a.layout.head_dim() % 16 != 0) return reference::kv_append(t, a);
-  std::int64_t rows = 0;
-  for (std::int32_t i = 0; i < a.num_sequences; ++i) rows += a.sequences[i].num_rows;
-  const auto items = std::int64_t(a.num_sequences) * heads;
-  t.parallel(items, grain_for(2 * rows * a.layout.head_dim() / std::max(1, a.num_sequences), worth_a_thread),
-             [&](std::int64_t begin, std::int64_t end) {
-               for (auto item = begin; item < end; ++item)
-                 append(a, a.sequences[item / heads], std::int32_t(item % heads));
-             });
-}
-
-// ---- attend -------------------------------------------------------------------------------------------------------
 
 struct chunk {
   std::int32_t sequence, first_row, num_rows;
@@ -139,49 +55,6 @@ struct query {
   float* o; ///< [D]
 };
 
-/// K and V of 64 positions, turned. Rows past `filled` are zero.
-struct kv_tile {
-  std::byte* k; ///< i8: [4 panels][D/4][16 positions][4]; f32: [4 panels][D][16 positions]
-  std::byte* v; ///< i8: [D/16 panels][16][16 of D][4 positions]; f32: [64][D]
-  float k_scale[block_tokens], v_scale[block_tokens];
-  std::int32_t filled;
-  bool open;
-};
-
-/// Four rows of four dwords become four columns, each put at to + column * stride.
-QUADRANT_WORD void turn_4x4(const std::byte* const* rows, std::ptrdiff_t offset, std::byte* to, std::ptrdiff_t stride) {
-  const auto row = [&](int j) {
-    return _mm_castsi128_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(rows[j] + offset)));
-  };
-  auto a = row(0), b = row(1), c = row(2), d = row(3);
-  _MM_TRANSPOSE4_PS(a, b, c, d);
-  const auto put = [&](int column, __m128 x) { _mm_storeu_ps(reinterpret_cast<float*>(to + column * stride), x); };
-  put(0, a), put(1, b), put(2, c), put(3, d);
-}
-
-/// 64 rows of `dwords` dwords to [4 panels][dwords][16 positions].
-void turn_to_panels(const std::byte* const* rows, std::int32_t dwords, std::byte* to) {
-  for (std::int32_t j = 0; j < block_tokens; j += 4)
-    for (std::int32_t d = 0; d < dwords; d += 4)
-      turn_4x4(rows + j, std::ptrdiff_t(d) * 4, to + (std::ptrdiff_t(j / 16) * dwords + d) * 64 + j % 16 * 4, 64);
-}
-
-/// 64 rows of D bytes to [D/16 panels][16][16 of D][4 positions].
-void turn_values(const std::byte* const* rows, std::int32_t head_dim, std::byte* to) {
-  for (std::int32_t j = 0; j < block_tokens; j += 4)
-    for (std::int32_t d = 0; d < head_dim; d += 16) {
-      const auto row = [&](int i) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows[j + i] + d)); };
-      const auto a = row(0), b = row(1), c = row(2), e = row(3);
-      const auto ab0 = _mm_unpacklo_epi8(a, b), ab1 = _mm_unpackhi_epi8(a, b), ce0 = _mm_unpacklo_epi8(c, e),
-                 ce1 = _mm_unpackhi_epi8(c, e);
-      auto* put = reinterpret_cast<__m128i*>(to + (std::ptrdiff_t(d / 16) * (block_tokens / 4) + j / 4) * 64);
-      _mm_storeu_si128(put, _mm_unpacklo_epi16(ab0, ce0));
-      _mm_storeu_si128(put + 1, _mm_unpackhi_epi16(ab0, ce0));
-      _mm_storeu_si128(put + 2, _mm_unpacklo_epi16(ab1, ce1));
-      _mm_storeu_si128(put + 3, _mm_unpackhi_epi16(ab1, ce1));
-    }
-}
-
 /// One item's work: its queries over its segments.
 struct attend_item {
   const attend_args& a;
@@ -192,58 +65,6 @@ struct attend_item {
   kv_tile tile;
 
   [[nodiscard]] std::int32_t head_dim() const { return a.layout.head_dim(); }
-
-  /// Where the rows of a block lie: in the pool, or among the own rows.
-  void find_rows(std::int32_t block, bool open, const std::byte** k, const std::byte** v) {
-    const auto& l = a.layout;
-    const auto row_bytes = std::ptrdiff_t(l.row_bytes());
-    const auto last = seq.first_position + seq.num_rows - 1;
-    tile.open = open;
-    tile.filled = open ? std::min(block_tokens, last - block * block_tokens + 1) : block_tokens;
-    const auto* slice = slice_at(const_cast<std::byte*>(a.pool), l, seq.blocks[block], a.layer, kv_head);
-    const auto own =
-        (std::int64_t(seq.own_row) + std::int64_t(block - seq.first_position / block_tokens) * block_tokens) *
-            l.num_kv_heads +
-        kv_head;
-    for (std::int32_t j = 0; j < tile.filled; ++j) {
-      const auto at = own + std::int64_t(j) * l.num_kv_heads;
-      k[j] = open ? static_cast<const std::byte*>(a.own.k) + at * row_bytes : slice + l.k_offset() + j * row_bytes;
-      v[j] = open ? static_cast<const std::byte*>(a.own.v) + at * row_bytes : slice + l.v_offset() + j * row_bytes;
-      if (l.type() != dtype::i8) continue;
-      tile.k_scale[j] = open ? a.own.k_scale[at] : reinterpret_cast<const float*>(slice + l.k_scale_offset())[j];
-      tile.v_scale[j] = open ? a.own.v_scale[at] : reinterpret_cast<const float*>(slice + l.v_scale_offset())[j];
-    }
-  }
-
-  void load_tile(std::int32_t block, bool open) {
-    const auto& l = a.layout;
-    const auto width = std::int32_t(l.head_dim() * (l.type() == dtype::i8 ? 1 : 4)); // bytes of a row in the tile
-    const std::byte *k[block_tokens], *v[block_tokens];
-    find_rows(block, open, k, v);
-    auto* rows = scratch<std::byte>(slot::values,
-                                    std::int64_t(2 * block_tokens + 1) * width + std::int64_t(block_tokens) * width);
-    auto *words = rows + std::ptrdiff_t(block_tokens) * width, *zero = words + std::ptrdiff_t(2 * block_tokens) * width;
-    tile.k = scratch<std::byte>(slot::keys, std::int64_t(block_tokens) * width);
-    tile.v = rows;
-    __builtin_memset(zero, 0, std::size_t(width));
-    if (l.type() == dtype::bf16)
-      for (std::int32_t j = 0; j < tile.filled; ++j) { // to f32 first
-        auto *k_words = reinterpret_cast<float*>(words) + std::ptrdiff_t(j) * l.head_dim(),
-             *v_words = k_words + std::ptrdiff_t(block_tokens) * l.head_dim();
-        for (std::int32_t d = 0; d < l.head_dim(); d += 16) {
-          store(k_words + d, from_bf16(load_u16(reinterpret_cast<const std::uint16_t*>(k[j]) + d)));
-          store(v_words + d, from_bf16(load_u16(reinterpret_cast<const std::uint16_t*>(v[j]) + d)));
-        }
-        k[j] = reinterpret_cast<const std::byte*>(k_words), v[j] = reinterpret_cast<const std::byte*>(v_words);
-      }
-    for (auto j = tile.filled; j < block_tokens; ++j) k[j] = v[j] = zero, tile.k_scale[j] = tile.v_scale[j] = 0;
-    turn_to_panels(k, width / 4, tile.k);
-    if (l.type() == dtype::i8)
-      turn_values(v, l.head_dim(), tile.v);
-    else
-      for (std::int32_t j = 0; j < tile.filled; ++j)
-        __builtin_memcpy(tile.v + std::ptrdiff_t(j) * width, v[j], std::size_t(width));
-  }
 
   [[nodiscard]] std::int32_t count_for(const query& q) const {
     return tile.open ? q.position % block_tokens + 1 : block_tokens;
@@ -389,7 +210,7 @@ struct attend_item {
     const auto own = queries[0].position / block_tokens;
     for (std::int32_t i = 0; i < num_queries; ++i) queries[i].sum = {-inf_f32, 0};
     for (auto block = number * blocks; block < std::min(own + 1, (number + 1) * blocks); ++block) {
-      load_tile(block, block == own);
+      tile.load(a, seq, kv_head, block, block == own);
       by_tiles(num_queries, [&](std::int32_t q0, auto num_rows) {
         if (a.layout.type() == dtype::i8)
           int_queries<num_rows()>(q0);

@@ -10,6 +10,8 @@
 // clang-format off
 #include "gpu/cpu/simd/rows.inl"
 #include "gpu/cpu/simd/linear.inl"
+#include "gpu/cpu/simd/kv_append.inl"
+#include "gpu/cpu/simd/kv_tile.inl"
 #include "gpu/cpu/simd/attention.inl"
 #include "gpu/cpu/simd/moe.inl"
 #include "gpu/cpu/simd/sample.inl"

@@ -17,23 +17,21 @@ std::int32_t rows_per_item(const team& t, std::int64_t rows, std::int64_t across
   return 12;
 }
 
-/// fn(rows, R) with R a constant: whole tiles, then a rest.
+/// fn(first, R), R a constant, for the `rows` that are left of a tile: at most R of them.
+template <int R = tile_rows - 1, class Fn>
+QUADRANT_WORD void by_rest(std::int32_t first, std::int32_t rows, Fn fn) {
+  if constexpr (R > 0) {
+    if (rows == R) return fn(first, std::integral_constant<int, R>{});
+    by_rest<R - 1>(first, rows, fn);
+  }
+}
+
+/// fn(first, R) with R a constant: whole tiles, then a rest.
 template <class Fn>
 QUADRANT_WORD void by_tiles(std::int32_t rows, Fn fn) {
   std::int32_t r = 0;
   for (; r + tile_rows <= rows; r += tile_rows) fn(r, std::integral_constant<int, tile_rows>{});
-  switch (rows - r) {
-  case 1: return fn(r, std::integral_constant<int, 1>{});
-  case 2: return fn(r, std::integral_constant<int, 2>{});
-  case 3: return fn(r, std::integral_constant<int, 3>{});
-  case 4:
-    if constexpr (tile_rows > 4) return fn(r, std::integral_constant<int, 4>{});
-    break;
-  case 5:
-    if constexpr (tile_rows > 4) return fn(r, std::integral_constant<int, 5>{});
-    break;
-  default: break;
-  }
+  by_rest(r, rows - r, fn);
 }
 
 /// fn(p, P) over panels, P a constant that suits R rows.

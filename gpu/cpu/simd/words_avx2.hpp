@@ -22,7 +22,7 @@ struct mask16 { ///< all ones or zeros a lane
 };
 using quad = __m256i;
 
-constexpr int tile_rows = 4; ///< a tile of rows x panels: 8 registers of sums of the 16
+inline constexpr int tile_rows = 4; ///< a tile of rows x panels: 8 registers of sums of the 16
 constexpr int tile_panels(int rows) { return rows == 1 ? 4 : rows == 2 ? 2 : 1; }
 
 QUADRANT_WORD mask16 first(int n) {

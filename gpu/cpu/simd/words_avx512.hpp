@@ -22,7 +22,7 @@ using i32x16 = __m512i;
 using mask16 = __mmask16;
 using quad = __m512i;
 
-constexpr int tile_rows = 6; ///< a tile of rows x panels: 24 sums, 4 weights, 1 quad fit the 32 registers
+inline constexpr int tile_rows = 6; ///< a tile of rows x panels: 24 sums, 4 weights, 1 quad fit the 32 registers
 constexpr int tile_panels(int) { return 4; }
 
 QUADRANT_WORD mask16 first(int n) { return n >= 16 ? mask16(0xffff) : n <= 0 ? mask16(0) : mask16((1u << n) - 1); }

@@ -1,0 +1,88 @@
+// gpu/cpu/simd/kv_append.inl: kv_append: rule 7.
+// Source  gpu/cpu/reference/attention.cpp
+
+namespace quadrant::gpu::simd {
+namespace {
+
+std::byte* slice_at(std::byte* pool, const kv_layout& l, std::int32_t block, std::int32_t layer, std::int32_t head) {
+  return pool + l.slice_offset(block, layer, head);
+}
+
+/// Stores one row in the plane's type; returns its scale (i8).
+float store_row(const float* x, std::int32_t n, dtype type, std::byte* to) {
+  if (type == dtype::i8) return quantise_run(x, n, reinterpret_cast<std::int8_t*>(to));
+  if (type == dtype::bf16)
+    by_16(n, [&](std::int64_t d, int some) {
+      store_u16(reinterpret_cast<std::uint16_t*>(to) + d, to_bf16(load(x + d, some)), some);
+    });
+  else
+    __builtin_memcpy(to, x, std::size_t(n) * sizeof(float));
+  return 1;
+}
+
+/// Requantises the 64 open rows of a plane to one scale. A NaN scale stays.
+void seal(std::byte* rows, float* scale, std::int32_t head_dim) {
+  float top = 0;
+  for (std::int32_t j = 0; j < block_tokens; ++j) top = scale[j] > top || scale[j] != scale[j] ? scale[j] : top;
+  auto* q = reinterpret_cast<std::int8_t*>(rows);
+  for (std::int32_t j = 0; j < block_tokens; ++j) {
+    const auto ratio = all(top > 0 ? scale[j] / top : 0.0f);
+    for (std::int32_t d = 0; d < head_dim; d += 16) {
+      auto* at = q + j * head_dim + d;
+      store_i8(at, nearest(mul(to_f32(load_i8(at)), ratio)));
+    }
+    scale[j] = top;
+  }
+}
+
+/// New rows of one KV head of one sequence.
+void append(const kv_append_args& a, const sequence_rows& seq, std::int32_t head) {
+  const auto& l = a.layout;
+  const auto row_bytes = std::int64_t(l.row_bytes());
+  const auto block_start = seq.first_position / block_tokens * block_tokens;
+  for (auto position = block_start; position < seq.first_position + seq.num_rows; ++position) {
+    auto* slice = slice_at(a.pool, l, seq.blocks[position / block_tokens], a.layer, head);
+    auto *k_scales = reinterpret_cast<float*>(slice + l.k_scale_offset()),
+         *v_scales = reinterpret_cast<float*>(slice + l.v_scale_offset());
+    const auto at = (std::int64_t(seq.own_row) + position - block_start) * l.num_kv_heads + head,
+               in_block = std::int64_t(position % block_tokens);
+    auto *own_k = static_cast<std::byte*>(a.own.k) + at * row_bytes,
+         *own_v = static_cast<std::byte*>(a.own.v) + at * row_bytes;
+    auto *pool_k = slice + l.k_offset() + in_block * row_bytes, *pool_v = slice + l.v_offset() + in_block * row_bytes;
+    if (position < seq.first_position) { // written by an earlier step
+      __builtin_memcpy(own_k, pool_k, std::size_t(row_bytes));
+      __builtin_memcpy(own_v, pool_v, std::size_t(row_bytes));
+      if (l.type() == dtype::i8) a.own.k_scale[at] = k_scales[in_block], a.own.v_scale[at] = v_scales[in_block];
+      continue;
+    }
+    const auto row = std::int64_t(seq.first_row) + position - seq.first_position,
+               column = std::int64_t(head) * l.head_dim();
+    const float k_scale = store_row(a.k + row * a.k_stride + column, l.head_dim(), l.type(), own_k);
+    const float v_scale = store_row(a.v + row * a.v_stride + column, l.head_dim(), l.type(), own_v);
+    __builtin_memcpy(pool_k, own_k, std::size_t(row_bytes));
+    __builtin_memcpy(pool_v, own_v, std::size_t(row_bytes));
+    if (l.type() != dtype::i8) continue;
+    a.own.k_scale[at] = k_scales[in_block] = k_scale;
+    a.own.v_scale[at] = v_scales[in_block] = v_scale;
+    if (in_block == block_tokens - 1) {
+      seal(slice + l.k_offset(), k_scales, l.head_dim());
+      seal(slice + l.v_offset(), v_scales, l.head_dim());
+    }
+  }
+}
+
+void kv_append(team& t, const kv_append_args& a) {
+  const auto heads = a.layout.num_kv_heads;
+  if (a.layout.head_dim() % 16 != 0) return reference::kv_append(t, a);
+  std::int64_t rows = 0;
+  for (std::int32_t i = 0; i < a.num_sequences; ++i) rows += a.sequences[i].num_rows;
+  const auto items = std::int64_t(a.num_sequences) * heads;
+  t.parallel(items, grain_for(2 * rows * a.layout.head_dim() / std::max(1, a.num_sequences), worth_a_thread),
+             [&](std::int64_t begin, std::int64_t end) {
+               for (auto item = begin; item < end; ++item)
+                 append(a, a.sequences[item / heads], std::int32_t(item % heads));
+             });
+}
+
+} // namespace
+} // namespace quadrant::gpu::simd
