@@ -7,7 +7,8 @@ attention_host::attention_host(parts p)
       kv_memory_(std::size_t(parts_.kv_blocks) * parts_.shard->kv.block_bytes()),
       landing_memory_(parts_.plan->landing_of(parts_.id).bytes()), token_slots_(std::size_t(parts_.token_slots)),
       device_(std::make_unique<gpu::device>(
-          parts_.name, gpu::team_options{.num_threads = parts_.threads, .pin = parts_.pin, .spin = parts_.pin},
+          parts_.name,
+          gpu::team_options{.num_threads = parts_.threads, .cores = parts_.cores, .spin = !parts_.cores.empty()},
           parts_.pump)) {
   auto& endpoint = *parts_.endpoint;
   const auto& plan = *parts_.plan;

@@ -28,7 +28,7 @@ public:
     const gpu::ops_table* ops;
     std::shared_ptr<transport::endpoint> endpoint;
     int threads = 1;
-    bool pin = false;
+    std::vector<int> cores;                 ///< of its own, one a thread; or none
     std::shared_ptr<gpu::device_pump> pump; ///< null: the device has threads of its own
     std::int32_t kv_blocks = 0;
     std::int32_t token_slots = 0;

@@ -7,7 +7,6 @@
 #include <thread>
 
 #include <spawn.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -20,12 +19,9 @@ result<void> child_processes::start(const std::string& name, const std::filesyst
   std::vector<char*> argv;
   for (auto& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
-  const auto parent = getpid();
   const auto pid = fork();
   if (pid < 0) return {errc::unavailable, std::string("cannot start process ") + name + ": " + std::strerror(errno)};
-  if (pid == 0) { // only async-signal-safe calls from here on
-    prctl(PR_SET_PDEATHSIG, SIGTERM);
-    if (getppid() != parent) _exit(1);
+  if (pid == 0) {  // only async-signal-safe calls from here on
     setpgid(0, 0); // a Ctrl-C at the terminal is the parent's to handle
     execv(argv[0], argv.data());
     _exit(127);

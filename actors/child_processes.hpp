@@ -19,7 +19,7 @@ public:
   child_processes(const child_processes&) = delete;
   child_processes& operator=(const child_processes&) = delete;
 
-  /// Starts `executable arguments…`; the child gets SIGTERM if this process dies.
+  /// Starts `executable arguments…`. A node leaves by itself when this process dies: its supervisor is gone then.
   result<void> start(const std::string& name, const std::filesystem::path& executable,
                      const std::vector<std::string>& arguments);
   /// The name of a child that has ended since, if any.

@@ -41,14 +41,21 @@ decode_worker::behavior_type decode_worker::make_behavior() {
   now("joining");
   return {[this](const msg::reserve& message) { reserve(message); },
           [this](const msg::start& message) {
-            core_.start(message.view()->getRequest(), message.view()->getToken());
+            const auto v = message.view();
+            if (!serves(v->getRequest(), v->getAttempt())) return;
+            core_.start(v->getRequest(), v->getToken());
             launch_all();
           },
           [this](const msg::forget& message) {
-            const auto id = message.view()->getRequest();
-            std::erase_if(waiting_, [&](const auto& w) { return w.first.view()->getRequest() == id; });
-            sequences_.erase(id);
-            core_.cancel(id);
+            const auto v = message.view();
+            const auto id = v->getRequest();
+            std::erase_if(waiting_, [&](const auto& w) {
+              return w.first.view()->getRequest() == id && w.first.view()->getAttempt() == v->getAttempt();
+            });
+            if (serves(id, v->getAttempt())) {
+              sequences_.erase(id);
+              core_.cancel(id);
+            }
             grant_waiting();
           },
           [this](const msg::decode_step& message) { execute(message); },
@@ -71,6 +78,11 @@ void decode_worker::on_exit() {
   sequences_.clear();
   waiting_.clear();
   followers_.clear();
+}
+
+bool decode_worker::serves(scheduler::sequence_id id, std::uint32_t attempt) const {
+  const auto found = sequences_.find(id);
+  return found != sequences_.end() && found->second.attempt == attempt;
 }
 
 void decode_worker::reserve(const msg::reserve& message) {
@@ -152,7 +164,7 @@ void decode_worker::commit(const msg::decode_step_done& message) {
   const auto v = message.view();
   const auto m = std::int32_t(v->getMicroBatch());
   gaps_[std::size_t(m)].step(v->getStartedNs(), v->getEndedNs());
-  const auto outcomes = core_.commit(m, read_ints(v->getTokens()));
+  const auto outcomes = core_.commit(m, v->getNumber(), read_ints(v->getTokens()));
   launch_all(); // before anything else: the device must not wait for us
   if (core_.in_flight() == 0)
     for (auto& gap : gaps_) gap.rest();

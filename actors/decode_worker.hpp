@@ -35,6 +35,7 @@ private:
     void rest() { last_end_ns = 0; } ///< nothing to do: what follows is no gap
   };
 
+  [[nodiscard]] bool serves(scheduler::sequence_id id, std::uint32_t attempt) const;
   void reserve(const msg::reserve& message);
   void grant_waiting();
   void launch_all();

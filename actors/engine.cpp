@@ -33,8 +33,7 @@ failure wrong(std::string what) { return {errc::invalid_argument, std::move(what
 class cluster_engine final : public engine {
 public:
   cluster_engine(engine_options options, std::shared_ptr<const cluster_plan> plan)
-      : plan_(std::move(plan)), system_config_(plan_->layout().heartbeat_ms), system_(system_config_),
-        options_(std::move(options)) {}
+      : plan_(std::move(plan)), system_(system_config_), options_(std::move(options)) {}
 
   ~cluster_engine() override {
     if (gateway_) caf::anon_send_exit(gateway_, caf::exit_reason::user_shutdown); // it ends what is live
@@ -60,10 +59,10 @@ public:
                            .planner = planner_,
                            .router = router_,
                            .lost = [front](const msg::worker_down& message) { caf::anon_send(front.get(), message); }});
-    std::promise<result<void>> opened;
-    auto outcome = opened.get_future();
+    const auto opened = std::make_shared<std::promise<result<void>>>();
+    auto outcome = opened->get_future();
     gateway_ = system_.spawn<gateway>(plan_, router_, planner_, supervisor_,
-                                      [&opened](result<void> how) { opened.set_value(std::move(how)); });
+                                      [opened](result<void> how) { opened->set_value(std::move(how)); });
     gateway_link->set_value(gateway_);
 
     auto port = system_.middleman().publish(supervisor_, options_.control_port, loopback, /*reuse address*/ true);
@@ -71,6 +70,8 @@ public:
       return wrong("the control port " + std::string(loopback) + ":" + std::to_string(options_.control_port) +
                    " is taken, perhaps by another cluster; choose another with --control-port");
     control_port_ = *port;
+
+    if (options_.joinable) options_.joinable(control_port_);
 
     const auto& processes = plan_->layout().processes;
     if (processes.empty())
@@ -83,9 +84,11 @@ public:
             process.name, program,
             {"node", "--join", loopback + (":" + std::to_string(control_port_)), "--name", process.name}));
     }
-    while (outcome.wait_for(poll_period) != std::future_status::ready)
+    while (outcome.wait_for(poll_period) != std::future_status::ready) {
       if (const auto name = children_.ended(); name)
         return {errc::peer_lost, "process " + *name + " ended while the cluster was starting"};
+      if (options_.stop && options_.stop()) return {errc::cancelled, "stopped while the cluster was starting"};
+    }
     return outcome.get();
   }
 
@@ -196,7 +199,7 @@ result<std::unique_ptr<engine>> engine::start(engine_options options) {
 
 result<void> run_node(const std::string& host, std::uint16_t port, const std::string& name,
                       const std::function<bool()>& stop) {
-  system_config config(topology{}.heartbeat_ms);
+  system_config config;
   caf::actor_system system(config);
   QUADRANT_TRY(const auto supervisor, connect(system, host, port));
   std::promise<failure> ended;
@@ -217,7 +220,7 @@ result<void> run_node(const std::string& host, std::uint16_t port, const std::st
 }
 
 result<cluster_status> status_of(const std::string& host, std::uint16_t port) {
-  system_config config(topology{}.heartbeat_ms);
+  system_config config;
   caf::actor_system system(config);
   QUADRANT_TRY(const auto supervisor, connect(system, host, port));
   return cluster_engine::ask_status(system, supervisor);

@@ -28,6 +28,8 @@ struct engine_options {
   std::filesystem::path executable{}; ///< `quadrant`, for the processes to start; empty: this program
   std::uint16_t control_port = 0;     ///< where processes join and `quadrant status` asks, on loopback; 0: any
   std::string cluster_token{};        ///< for the data plane's handshake; empty: a random one
+  std::function<void(std::uint16_t control_port)> joinable{}; ///< called once processes can join
+  std::function<bool()> stop{};                               ///< asked while the cluster starts: true gives up
 };
 
 struct generation {
@@ -57,8 +59,8 @@ std::string to_json(const cluster_status& status);
 class engine {
 public:
   /// Returns when the cluster serves.
-  /// Errors  errc::not_found, errc::corrupt, errc::invalid_argument: model or topology; errc::peer_lost: a process
-  /// ended while it started
+  /// Errors  errc::not_found, errc::corrupt, errc::invalid_argument: model or topology; errc::unavailable: not enough
+  ///         memory; errc::peer_lost: a process ended while it started; errc::cancelled: `stop` said so
   static result<std::unique_ptr<engine>> start(engine_options options);
   virtual ~engine() = default; ///< ends requests, actors and processes
 

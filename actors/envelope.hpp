@@ -2,7 +2,8 @@
 //
 // One immutable message in standard framing (segment table, segments) in one 8-byte aligned block, shared by reference
 // count: copying an envelope copies a pointer, a local send moves it, a remote one copies the bytes once, on receipt.
-// Errors  a malformed or oversized message from the wire is refused while it is deserialised; the actor never sees it
+// Errors  a message from the wire that is oversized or points outside itself is refused while it is deserialised; one
+//         whose pointers are of another kind than its schema's makes reading throw, which ends the actor that reads it
 // Threads any; views are cheap and made fresh, since a Cap'n Proto reader counts its own traversal
 #pragma once
 #include <cstdint>
@@ -140,7 +141,7 @@ public:
         if (auto e = f.apply_raw(bytes, block.get())) return e;
         received = {std::move(block), static_cast<std::uint32_t>(bytes / sizeof(capnp::word))};
         try {
-          (void)view_type { received } -> totalSize(); // walks every pointer: a handler that reads it later cannot fail
+          (void)view_type { received } -> totalSize(); // walks every pointer within the block
         } catch (const kj::Exception&) {
           return caf::sec::invalid_argument;
         }

@@ -6,12 +6,30 @@
 
 namespace quadrant::actors {
 
+result<dispatch> dispatch::parse(const msg::arrival& message) {
+  try { // a peer's pointers may be of another kind than the schema's
+    const auto view = message.view();
+    if (view->which() != wire::Arrival::DISPATCH) return {errc::corrupt, "something else than a dispatch"};
+    const auto d = view->getDispatch();
+    return dispatch{.caller = d.getCaller(),
+                    .slot = d.getSlot(),
+                    .ordinal = d.getOrdinal(),
+                    .layer = d.getLayer(),
+                    .counts = read_ints(d.getCounts()),
+                    .reply_to = read(d.getReplyTo()),
+                    .out = read(d.getOut())};
+  } catch (const kj::Exception& e) {
+    return {errc::corrupt, std::string("a malformed dispatch: ") + e.getDescription().cStr()};
+  }
+}
+
 expert_host::expert_host(parts p)
     : parts_(std::move(p)),
       layout_(parts_.plan->dispatch_of(parts_.id.kind == role::prefill_experts ? role::prefill : role::decode)),
       landing_(layout_.bytes()), scratch_(launches),
       device_(std::make_unique<gpu::device>(
-          parts_.name, gpu::team_options{.num_threads = parts_.threads, .pin = parts_.pin, .spin = parts_.pin},
+          parts_.name,
+          gpu::team_options{.num_threads = parts_.threads, .cores = parts_.cores, .spin = !parts_.cores.empty()},
           parts_.pump)) {
   landing_ref_ = parts_.endpoint->register_memory({landing_.data(), landing_.size()});
   stream_ = device_->make_stream();
@@ -42,25 +60,24 @@ expert_host::~expert_host() {
 void expert_host::open(expert_actor group) {
   self_ = parts_.endpoint->self();
   self_.inbox = parts_.endpoint->open_inbox([group, failed = parts_.failed](std::span<const std::byte> message) {
-    const auto dispatch = from_bytes<wire::Arrival>(message);
-    if (!dispatch) return failed(dispatch.error());
-    caf::anon_send(group, *dispatch);
+    const auto arrived = from_bytes<wire::Arrival>(message);
+    if (!arrived) return failed(arrived.error());
+    caf::anon_send(group, *arrived);
   });
 }
 
-void expert_host::launch(std::uint32_t index, std::vector<msg::arrival> dispatches, expert_actor group) {
+void expert_host::launch(std::uint32_t index, std::vector<dispatch> dispatches, expert_actor group) {
   stream_->launch([this, index, dispatches = std::move(dispatches), group = std::move(group)](gpu::team& team) {
     auto& s = scratch_[index];
-    const auto num_experts = dispatches[0].view()->getDispatch().getCounts().size();
-    const auto layer = dispatches[0].view()->getDispatch().getLayer();
+    const auto num_experts = dispatches[0].counts.size();
+    const auto layer = dispatches[0].layer;
     s.x_row.clear();
     s.offsets.assign(1, 0);
     std::vector<std::int32_t> next; // of each dispatch: its next row in the landing memory
-    for (const auto& d : dispatches)
-      next.push_back(layout_.first_row(d.view()->getDispatch().getCaller(), d.view()->getDispatch().getSlot()));
-    for (unsigned e = 0; e < num_experts; ++e) {
+    for (const auto& d : dispatches) next.push_back(layout_.first_row(d.caller, d.slot));
+    for (std::size_t e = 0; e < num_experts; ++e) {
       for (std::size_t i = 0; i < dispatches.size(); ++i)
-        for (auto n = dispatches[i].view()->getDispatch().getCounts()[e]; n > 0; --n) s.x_row.push_back(next[i]++);
+        for (auto n = dispatches[i].counts[e]; n > 0; --n) s.x_row.push_back(next[i]++);
       s.offsets.push_back(std::int32_t(s.x_row.size()));
     }
     gpu::act_view x;
@@ -78,31 +95,29 @@ void expert_host::launch(std::uint32_t index, std::vector<msg::arrival> dispatch
 }
 
 /// Each caller's rows of each expert are contiguous in `out`, and so are their places at the caller.
-void expert_host::answer(const scratch& s, const std::vector<msg::arrival>& dispatches, std::uint32_t index,
+void expert_host::answer(const scratch& s, const std::vector<dispatch>& dispatches, std::uint32_t index,
                          const expert_actor& group) {
   const auto row_bytes = std::size_t(parts_.plan->config().hidden_size) * bits(parts_.numerics.expert_row) / 8;
   const auto open_answers = std::make_shared<std::atomic<std::size_t>>(dispatches.size());
   std::vector<std::int32_t> taken(s.offsets.begin(), s.offsets.end() - 1); // of each expert: rows given back so far
-  for (const auto& message : dispatches) {
-    const auto view = message.view();
-    const auto d = view->getDispatch();
-    const auto out = read(d.getOut());
+  for (const auto& d : dispatches) {
     transport::transfer what{.slices = {}, .message = {}, .kind = transport::traffic::dispatch};
     std::size_t at = 0;
-    for (unsigned e = 0; e < d.getCounts().size(); ++e) {
-      const auto rows = d.getCounts()[e];
+    for (std::size_t e = 0; e < d.counts.size(); ++e) {
+      const auto rows = d.counts[e];
       if (rows == 0) continue;
       const auto bytes = std::size_t(rows) * row_bytes;
-      what.slices.push_back({{s.out + std::size_t(taken[e]) * row_bytes, bytes}, {out.key, out.offset + at, bytes}});
+      what.slices.push_back(
+          {{s.out + std::size_t(taken[e]) * row_bytes, bytes}, {d.out.key, d.out.offset + at, bytes}});
       taken[e] += rows;
       at += bytes;
     }
     what.message = to_bytes(msg::arrival::make([&](wire::Arrival::Builder& b) {
       auto a = b.initCombine();
-      a.setSlot3(d.getSlot());
-      a.setOrdinal3(d.getOrdinal());
+      a.setSlot3(d.slot);
+      a.setOrdinal3(d.ordinal);
     }));
-    open_.submit(*parts_.endpoint, read(d.getReplyTo()), std::move(what),
+    open_.submit(*parts_.endpoint, d.reply_to, std::move(what),
                  [open_answers, group, index, failed = parts_.failed](const result<void>& outcome) {
                    if (!outcome) failed(outcome.error());
                    if (open_answers->fetch_sub(1) == 1)
@@ -118,11 +133,12 @@ expert_group::expert_group(caf::actor_config& config, std::shared_ptr<expert_hos
 
 expert_group::behavior_type expert_group::make_behavior() {
   now("joining");
-  return {[this](const msg::arrival& dispatch) {
-            const auto view = dispatch.view();
-            if (view->which() != wire::Arrival::DISPATCH || !fits(view->getDispatch()))
+  return {[this](const msg::arrival& message) {
+            auto d = dispatch::parse(message);
+            if (!d) return host_->about().failed(d.error());
+            if (!fits(*d))
               return host_->about().failed({errc::corrupt, "a dispatch that does not fit this expert group"});
-            pending_[view->getDispatch().getLayer()].push_back(dispatch);
+            pending_[d->layer].push_back(std::move(*d));
             launch_all();
           },
           [this](launched_atom, std::uint64_t index) {
@@ -138,14 +154,17 @@ expert_group::behavior_type expert_group::make_behavior() {
           }};
 }
 
-bool expert_group::fits(wire::Dispatch::Reader d) const {
+bool expert_group::fits(const dispatch& d) const {
   const auto& about = host_->about();
   const auto& layout = host_->layout();
-  if (d.getCaller() >= layout.callers || d.getSlot() >= layout.slots || d.getLayer() >= about.layers.size())
-    return false;
-  if (d.getCounts().size() == 0 || d.getCounts().size() != about.layers[d.getLayer()].gate_up.size()) return false;
+  if (d.caller >= layout.callers || d.slot >= layout.slots || d.layer >= about.layers.size()) return false;
+  if (d.counts.empty() || d.counts.size() != about.layers[d.layer].gate_up.size()) return false;
+  // A launch has room for one dispatch of each slot; a caller sends the next when it has the rows of the last.
+  if (const auto same = pending_.find(d.layer); same != pending_.end())
+    for (const auto& other : same->second)
+      if (other.caller == d.caller && other.slot == d.slot) return false;
   std::int64_t rows = 0;
-  for (const auto count : d.getCounts()) {
+  for (const auto count : d.counts) {
     if (count < 0) return false;
     rows += count;
   }

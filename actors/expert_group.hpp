@@ -1,7 +1,6 @@
 // actors/expert_group.hpp: one expert-parallel rank of a phase: grouped GEMM over the tokens of every caller.
 //
 //   transport ─▶ inbox ─▶ actor: pending, by layer ─▶ one launch for all that wait for a layer ─▶ device ─▶ rows back
-//   to each caller
 //
 // While two launches are on the device, dispatches gather into the next one: that is all the batching there is.
 #pragma once
@@ -21,6 +20,19 @@
 
 namespace quadrant::actors {
 
+/// One caller's rows of a layer, which lie in the landing memory.
+struct dispatch {
+  std::uint32_t caller = 0, slot = 0; ///< caller: row of the view
+  std::uint64_t ordinal = 0;
+  std::uint32_t layer = 0;
+  std::vector<std::int32_t> counts; ///< rows for each expert of the group
+  transport::address reply_to;
+  transport::remote_span out; ///< where the answer's rows go
+
+  /// Errors  errc::corrupt
+  static result<dispatch> parse(const msg::arrival& message);
+};
+
 /// Memory, device and weights of a group; outlives the actor's messages that are on the device.
 class expert_host {
 public:
@@ -33,7 +45,7 @@ public:
     const gpu::ops_table* ops;
     std::shared_ptr<transport::endpoint> endpoint;
     int threads = 1;
-    bool pin = false;
+    std::vector<int> cores;                 ///< of its own, one a thread; or none
     std::shared_ptr<gpu::device_pump> pump; ///< null: the device has threads of its own
     std::function<void(failure)> failed;
   };
@@ -52,7 +64,7 @@ public:
   void open(expert_actor group);
   /// Runs `dispatches`, all of one layer, and tells `group` that launch `index` has ended when all rows are back at
   /// their callers.
-  void launch(std::uint32_t index, std::vector<msg::arrival> dispatches, expert_actor group);
+  void launch(std::uint32_t index, std::vector<dispatch> dispatches, expert_actor group);
 
 private:
   struct scratch {
@@ -61,7 +73,7 @@ private:
     model::expert_scratch ffn;
     std::byte* out = nullptr;
   };
-  void answer(const scratch& s, const std::vector<msg::arrival>& dispatches, std::uint32_t index,
+  void answer(const scratch& s, const std::vector<dispatch>& dispatches, std::uint32_t index,
               const expert_actor& group);
 
   parts parts_;
@@ -83,13 +95,13 @@ public:
   void on_exit() override { host_.reset(); } ///< its device and inbox hold handles of this actor
 
 private:
-  /// Does it fit the landing memory, the layers and the experts of this group?
-  [[nodiscard]] bool fits(wire::Dispatch::Reader d) const;
+  /// Does it fit the landing memory, the layers and the experts of this group, and is it the only one of its slot?
+  [[nodiscard]] bool fits(const dispatch& d) const;
   void launch_all();
 
   std::shared_ptr<expert_host> host_;
-  std::map<std::uint32_t, std::vector<msg::arrival>> pending_; ///< by layer
-  std::vector<std::uint32_t> idle_;                            ///< launches not in flight
+  std::map<std::uint32_t, std::vector<dispatch>> pending_; ///< by layer
+  std::vector<std::uint32_t> idle_;                        ///< launches not in flight
 };
 
 } // namespace quadrant::actors

@@ -6,8 +6,8 @@
 //                                          shards ⇄ kv_transfer (slices ready, send, sent)
 //   shards, decode ⇄ expert groups: on the data plane          supervisor ⇄ node agents ─spawn─▶ workers
 //
-// The schemas in messages/ say what each message promises. A message may come twice or late; ids and attempts make that
-// harmless.
+// The schemas in messages/ say what each message promises. A control message may come twice or late; ids, attempts and
+// step numbers make that harmless. What arrives on the data plane comes once, or its transfer has failed.
 #pragma once
 #include <vector>
 

@@ -8,16 +8,24 @@ kv_transfer::kv_transfer(caf::actor_config& config, order o) : observed(config, 
   const auto& t = order_.plan->layout();
   for (std::int32_t stage = 0; stage < t.prefill_pp; ++stage)
     for (std::int32_t rank = 0; rank < t.prefill_tp; ++rank) shards_[order_.plan->row_of({role::prefill, stage, rank})];
+  set_down_handler([this](const caf::down_msg& message) { lost(message.source); });
 }
 
 kv_transfer::behavior_type kv_transfer::make_behavior() {
   now("moving");
   return {[this](const msg::kv_ready& message) {
-            if (!over_ && message.view()->getAttempt() == order_.attempt) queue_slices(message);
+            if (!told_ && !over_ && message.view()->getAttempt() == order_.attempt) queue_slices(message);
           },
-          [this](const msg::kv_sent& message) { sent(message); },
-          [this](const msg::forget&) {
+          [this](const msg::kv_sent& message) {
+            if (message.view()->getAttempt() == order_.attempt) sent(message);
+          },
+          [this](const msg::forget& message) {
+            if (over_ || message.view()->getAttempt() != order_.attempt) return;
             over_ = true;
+            for (auto& [row, shard] : shards_) {
+              shard.queue.clear();
+              if (shard.on_the_way > 0) monitor(order_.workers[row]); // a dead one never says that its slices are sent
+            }
             forget_both();
           }};
 }
@@ -38,6 +46,8 @@ void kv_transfer::queue_slices(const msg::kv_ready& message) {
                                       : v->getEndPosition() / gpu::block_tokens;
   const auto view = order_.view.view();
   auto& shard = shards_.at(row);
+  if (!shard.stored.emplace(v->getLayer(), v->getFirstPosition()).second) return;
+  shard.rows += v->getEndPosition() - v->getFirstPosition();
   for (std::int32_t rank = 0; rank < plan.layout().decode_tp; ++rank) {
     const worker_id to_id{role::decode, 0, rank};
     const auto to_spec = plan.shard_of(to_id);
@@ -84,7 +94,6 @@ void kv_transfer::queue_slices(const msg::kv_ready& message) {
         },
         order_.request));
   }
-  if (v->getLast()) ++shard.layers_done;
   send_window(row);
   finish_if_done();
 }
@@ -113,13 +122,16 @@ void kv_transfer::sent(const msg::kv_sent& message) {
 
 void kv_transfer::finish_if_done() {
   if (told_ || over_ || !tickets_.empty()) return;
-  for (const auto& [row, shard] : shards_)
-    if (!shard.queue.empty() ||
-        shard.layers_done < order_.plan->shard_of(*worker_id::parse(order_.plan->workers()[row])).num_layers())
-      return;
+  for (const auto& [row, shard] : shards_) {
+    const auto layers = order_.plan->shard_of(*worker_id::parse(order_.plan->workers()[row])).num_layers();
+    if (!shard.queue.empty() || shard.rows < std::int64_t(layers) * order_.prompt_tokens) return;
+  }
   told_ = true;
   now("done");
-  send(order_.planner, msg::forget::make([&](wire::Forget::Builder& b) { b.setRequest(order_.request); }));
+  send(order_.planner, msg::forget::make([&](wire::Forget::Builder& b) {
+         b.setRequest(order_.request);
+         b.setAttempt(order_.attempt);
+       }));
   send(order_.owner, msg::handed_over::make([&](wire::HandedOver::Builder& b) {
          b.setRequest(order_.request);
          b.setAttempt(order_.attempt);
@@ -139,7 +151,6 @@ void kv_transfer::fail(const failure& why) {
 
 /// The request is over. Nothing that is on the way may lose its memory under it.
 void kv_transfer::forget_both() {
-  for (auto& [row, shard] : shards_) shard.queue.clear();
   if (!tickets_.empty()) return now("draining");
   const auto forget = msg::forget::make([&](wire::Forget::Builder& b) {
     b.setRequest(order_.request);
@@ -148,6 +159,14 @@ void kv_transfer::forget_both() {
   send(order_.planner, forget);
   send(order_.decode, forget);
   quit();
+}
+
+/// Whatever a dead shard had on the way, it reads no more.
+void kv_transfer::lost(const caf::actor_addr& shard) {
+  std::erase_if(tickets_, [&](const auto& ticket) {
+    return caf::actor_cast<caf::actor_addr>(order_.workers[ticket.second]) == shard;
+  });
+  forget_both();
 }
 
 } // namespace quadrant::actors

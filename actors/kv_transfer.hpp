@@ -2,6 +2,7 @@
 //
 //   moving ─▶ done        every slice of every layer and KV head is at every decode rank that owns the head
 //      └────▶ failed      a slice could not be sent, or the request is over
+//   then, when the request is over: draining, until no slice is on the way, from no shard that lives
 //
 // Blocks leave layer by layer and chunk by chunk, while later chunks still compute: a full block when it is sealed, the
 // last open one at the end. It owns both ends' blocks until its one terminal state: it, not the request, tells planner
@@ -11,6 +12,8 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <set>
+#include <utility>
 #include <vector>
 
 #include "actors/cluster_plan.hpp"
@@ -27,6 +30,7 @@ public:
     std::shared_ptr<const cluster_plan> plan;
     msg::view view;
     handles workers;
+    std::int32_t prompt_tokens = 0;
     std::vector<std::int32_t> decode_blocks;
     request_actor owner;
     planner_actor planner;
@@ -40,7 +44,8 @@ public:
 
 private:
   struct shard_state {
-    std::int32_t layers_done = 0; ///< whose last slices are queued
+    std::set<std::pair<std::uint32_t, std::int32_t>> stored; ///< (layer, first position) of what is queued or sent
+    std::int64_t rows = 0;                                   ///< stored, over all layers
     std::deque<msg::kv_send> queue;
     int on_the_way = 0;
   };
@@ -50,6 +55,7 @@ private:
   void finish_if_done();
   void fail(const failure& why);
   void forget_both();
+  void lost(const caf::actor_addr& shard);
 
   order order_;
   std::map<std::uint32_t, shard_state> shards_;    ///< by row of the view

@@ -1,11 +1,11 @@
 // actors/landing.hpp: the places that a worker keeps for what its peers send. Both sides compute the same offsets.
 //
-// A gather or hand-over may be written before its stream asks for it, so its place may hold nothing that is still
-// needed:
-//   gather     two places a slot and source rank, used in turn. A rank sends part n only after it has used all parts of
-//   n - 1, and part n+1
-//              only after it has all of n: so nobody writes turn n+1 while a peer still reads turn n - 1.
-//   hand-over  one a slot: the slot is reused only after the last stage has reported the step.
+// Bytes may come before the stream asks for them, so their place may hold nothing that is still needed:
+//   gather     two places a slot and source rank, used in turn. A rank sends part n only after it has used all parts
+//              of n - 1, and part n + 1 only after it has all of n: so nobody writes turn n + 1 while a peer still
+//              reads turn n - 1.
+//   residual   one a slot, for the residual stream of the stage before: the slot is used again only after the last
+//              stage has reported the step.
 //   dispatch   one a (caller, slot): the caller waits for its rows to come back before it sends others.
 // Units   bytes
 #pragma once
@@ -26,10 +26,10 @@ struct attention_landing {
                                           std::uint32_t source) const noexcept {
     return ((std::size_t(slot) * 2 + ordinal % 2) * tp + source) * round_up_64(part_bytes);
   }
-  [[nodiscard]] std::size_t hand_over_offset(std::uint32_t slot) const noexcept {
+  [[nodiscard]] std::size_t residual_offset(std::uint32_t slot) const noexcept {
     return std::size_t(slots) * 2 * tp * round_up_64(part_bytes) + slot * round_up_64(residual_bytes);
   }
-  [[nodiscard]] std::size_t bytes() const noexcept { return hand_over_offset(slots); }
+  [[nodiscard]] std::size_t bytes() const noexcept { return residual_offset(slots); }
 };
 
 /// Landing memory of an expert group: rows of all callers and slots, numbered through, then their scales.

@@ -27,6 +27,11 @@ node_agent::behavior_type node_agent::make_behavior() {
        }),
        caf::actor_cast<handle>(this));
   return {[this](const msg::assign& message) -> caf::result<msg::assigned, handles> {
+            if (const auto taken = read(message.view()->getProblem()); !taken) {
+              ended_(taken.error());
+              quit();
+              return {msg::assigned(), handles{}};
+            }
             now("loading");
             auto started = start_workers(message);
             if (started) {
@@ -44,7 +49,7 @@ node_agent::behavior_type node_agent::make_behavior() {
             return msg::status_report::make(
                 [this](wire::StatusReport::Builder& b) {
                   if (supervisor_.node() != system().node())
-                    write_actors(b, name_); // else the supervisor sees them itself
+                    write_actors(b, system(), name_); // else the supervisor sees them itself
                   if (!endpoint_) return;
                   const auto books = endpoint_->books();
                   write_gauges(b, {{"transfers_in_flight", double(books.transfers_in_flight)},

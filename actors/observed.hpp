@@ -10,6 +10,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <caf/all.hpp>
@@ -30,42 +31,43 @@ struct actor_stats {
   }
 };
 
-/// Every living actor of this process.
+/// Every living actor of this process. An id counts within its actor system: each engine of a process has one.
 class actor_registry {
 public:
   static actor_registry& instance() {
-    static actor_registry registry;
+    static auto& registry = *new actor_registry; // an engine may be a static object that ends later than this would
     return registry;
   }
-  std::shared_ptr<actor_stats> add(caf::actor_id id, std::string role) {
+  std::shared_ptr<actor_stats> add(const caf::actor_system& system, caf::actor_id id, std::string role) {
     auto stats = std::make_shared<actor_stats>();
     stats->id = id;
     stats->role = std::move(role);
     const std::lock_guard hold(mutex_);
-    living_[id] = stats;
+    living_[{&system, id}] = stats;
     return stats;
   }
-  void remove(caf::actor_id id) {
+  void remove(const caf::actor_system& system, caf::actor_id id) {
     const std::lock_guard hold(mutex_);
-    living_.erase(id);
+    living_.erase({&system, id});
   }
-  [[nodiscard]] std::vector<std::shared_ptr<const actor_stats>> all() const {
+  [[nodiscard]] std::vector<std::shared_ptr<const actor_stats>> all(const caf::actor_system& system) const {
     const std::lock_guard hold(mutex_);
     std::vector<std::shared_ptr<const actor_stats>> list;
-    for (const auto& [id, stats] : living_) list.push_back(stats);
+    for (auto it = living_.lower_bound({&system, 0}); it != living_.end() && it->first.first == &system; ++it)
+      list.push_back(it->second);
     return list;
   }
 
 private:
   mutable std::mutex mutex_;
-  std::map<caf::actor_id, std::shared_ptr<actor_stats>> living_;
+  std::map<std::pair<const caf::actor_system*, caf::actor_id>, std::shared_ptr<actor_stats>> living_;
 };
 
 template <class Base>
 class observed : public Base {
 public:
   observed(caf::actor_config& config, std::string role)
-      : Base(config), stats_(actor_registry::instance().add(this->id(), std::move(role))) {}
+      : Base(config), stats_(actor_registry::instance().add(this->home_system(), this->id(), std::move(role))) {}
 
   void enqueue(caf::mailbox_element_ptr message, caf::execution_unit* unit) override {
     stats_->enqueued.fetch_add(1, std::memory_order_relaxed);
@@ -83,7 +85,7 @@ public:
   const char* name() const override { return stats_->role.c_str(); }
   /// An actor that has ended is not shown, even while somebody still holds its handle.
   bool cleanup(caf::error&& reason, caf::execution_unit* unit) override {
-    actor_registry::instance().remove(stats_->id);
+    actor_registry::instance().remove(this->home_system(), stats_->id);
     return Base::cleanup(std::move(reason), unit);
   }
 

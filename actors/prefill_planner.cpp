@@ -35,9 +35,10 @@ prefill_planner::behavior_type prefill_planner::make_behavior() {
             plan_all();
           },
           [this](const msg::forget& message) {
-            const auto id = message.view()->getRequest();
-            core_.release(id);
-            prompts_.erase(id);
+            const auto found = prompts_.find(message.view()->getRequest());
+            if (found == prompts_.end() || found->second.attempt != message.view()->getAttempt()) return;
+            core_.release(found->first);
+            prompts_.erase(found);
             plan_all();
           },
           [this](const msg::micro_batch_done& message) {

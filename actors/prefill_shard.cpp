@@ -1,11 +1,14 @@
 #include "actors/prefill_shard.hpp"
 
+#include <algorithm>
 #include <cstring>
 
 #include "actors/wire.hpp"
 
 namespace quadrant::actors {
 namespace {
+
+constexpr std::int32_t logits_per_message = 1 << 20; ///< 4 MiB; an envelope has a limit
 
 model::batch read_batch(wire::MicroBatch::Reader step) {
   model::batch b;
@@ -55,16 +58,17 @@ void report_outputs(const msg::micro_batch& message, const handles& beside, cons
     const auto c = chunks[i];
     const auto request = as<request_actor>(beside[2 * i]);
     const auto rows = c.getAllLogits() ? std::int32_t(c.getTokens().size()) : c.getLast() ? 1 : 0;
-    if (c.getAllLogits())
-      caf::anon_send(request, msg::logit_rows::make([&](wire::LogitRows::Builder& b) {
-                       b.setRequest(c.getRequest());
-                       b.setAttempt(c.getAttempt());
-                       b.setFirstPosition(c.getFirstPosition());
-                       b.setVocabulary(vocabulary);
-                       const auto bytes = std::size_t(rows) * std::size_t(vocabulary) * sizeof(float);
-                       std::memcpy(b.initRows(unsigned(bytes)).begin(), f.logits + std::int64_t(out) * vocabulary,
-                                   bytes);
-                     }));
+    const auto at_once = std::max(1, logits_per_message / vocabulary);
+    for (std::int32_t first = 0; c.getAllLogits() && first < rows; first += at_once)
+      caf::anon_send(
+          request, msg::logit_rows::make([&](wire::LogitRows::Builder& b) {
+            b.setRequest(c.getRequest());
+            b.setAttempt(c.getAttempt());
+            b.setFirstPosition(c.getFirstPosition() + first);
+            b.setVocabulary(vocabulary);
+            const auto bytes = std::size_t(std::min(at_once, rows - first)) * std::size_t(vocabulary) * sizeof(float);
+            std::memcpy(b.initRows(unsigned(bytes)).begin(), f.logits + std::int64_t(out + first) * vocabulary, bytes);
+          }));
     out += rows;
     if (!c.getLast()) continue;
     caf::anon_send(request, msg::first_token::make(

@@ -83,16 +83,17 @@ void live_request::leased(const msg::lease& message) {
 
 void live_request::start_prefill(const std::vector<std::int32_t>& decode_blocks) {
   now("prefilling");
-  transfer_ = spawn<kv_transfer, caf::linked>(kv_transfer::order{.request = id_,
-                                                                 .attempt = attempt_,
-                                                                 .plan = around_.plan,
-                                                                 .view = around_.view,
-                                                                 .workers = around_.workers,
-                                                                 .decode_blocks = decode_blocks,
-                                                                 .owner = this,
-                                                                 .planner = around_.planner,
-                                                                 .decode = around_.decode});
   const auto spec = spec_.view();
+  transfer_ = spawn<kv_transfer>(kv_transfer::order{.request = id_,
+                                                    .attempt = attempt_,
+                                                    .plan = around_.plan,
+                                                    .view = around_.view,
+                                                    .workers = around_.workers,
+                                                    .prompt_tokens = std::int32_t(spec->getTokens().size()),
+                                                    .decode_blocks = decode_blocks,
+                                                    .owner = this,
+                                                    .planner = around_.planner,
+                                                    .decode = around_.decode});
   send(around_.planner,
        msg::prefill::make(
            [&](wire::Prefill::Builder& b) {
@@ -179,7 +180,8 @@ void live_request::end(finish why) {
   over_ = true;
   now(why == finish::cancelled ? "cancelled" : "done");
   sink_->finished(why);
-  release();
+  give_back();
+  quit();
 }
 
 void live_request::fail(const failure& why) {
@@ -187,18 +189,23 @@ void live_request::fail(const failure& why) {
   over_ = true;
   now("failed");
   sink_->failed(why);
-  release();
+  give_back();
+  quit();
 }
 
-/// Whatever ends it, its client hears of it; and the handles that make a cycle with the hand-over go.
+/// Whatever ends it, its client hears of it and the cluster gets back what it holds; and the handles that make a cycle
+/// with the hand-over go.
 void live_request::on_exit() {
-  if (!std::exchange(over_, true)) sink_->failed({errc::cancelled, "the process is shutting down"});
+  if (!std::exchange(over_, true)) {
+    give_back();
+    sink_->failed({errc::cancelled, "the process is shutting down"});
+  }
   transfer_.reset();
   around_ = {};
 }
 
 /// Gives back what the cluster holds for this request. With a hand-over under way, that is the hand-over's to do.
-void live_request::release() {
+void live_request::give_back() {
   const auto forget = msg::forget::make([&](wire::Forget::Builder& b) {
     b.setRequest(id_);
     b.setAttempt(attempt_);
@@ -208,7 +215,6 @@ void live_request::release() {
     send(*transfer_, forget);
   else if (leased_)
     send(around_.decode, forget);
-  quit();
 }
 
 } // namespace quadrant::actors

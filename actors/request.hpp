@@ -49,7 +49,7 @@ private:
   [[nodiscard]] std::optional<finish> end_after(std::int32_t index, std::int32_t id) const;
   void end(finish why);
   void fail(const failure& why);
-  void release();
+  void give_back();
 
   msg::request_spec spec_;
   serving_view around_;

@@ -53,9 +53,9 @@ void slot_fabric::send_next(gpu::stream& s, const std::byte* from, std::size_t b
     const auto& next = link->around.next_stage;
     transfer_group(link, 1, sent)
         .submit(next.address,
-                {.slices = {{{from, bytes}, within(next.landing, link->next_layout.hand_over_offset(slot), bytes)}},
+                {.slices = {{{from, bytes}, within(next.landing, link->next_layout.residual_offset(slot), bytes)}},
                  .message = arrival([&](wire::Arrival::Builder& b) {
-                   auto a = b.initHandOver();
+                   auto a = b.initResidual();
                    a.setSlot2(slot);
                    a.setOrdinal2(ordinal);
                  }),
@@ -66,10 +66,10 @@ void slot_fabric::send_next(gpu::stream& s, const std::byte* from, std::size_t b
 
 void slot_fabric::receive_previous(gpu::stream& s, std::byte* to, std::size_t bytes) {
   gpu::event here;
-  link_->arrived.expect({arrival_kind::hand_over, slot_, received_steps_++}, 1, here);
+  link_->arrived.expect({arrival_kind::residual, slot_, received_steps_++}, 1, here);
   s.wait(here);
   s.launch([link = link_, slot = slot_, to, bytes](gpu::team&) {
-    std::memcpy(to, link->landing.data() + link->landing_layout.hand_over_offset(slot), bytes);
+    std::memcpy(to, link->landing.data() + link->landing_layout.residual_offset(slot), bytes);
   });
 }
 
@@ -167,9 +167,9 @@ void take_arrival(worker_link& link, std::span<const std::byte> message) {
   switch (view->which()) {
   case wire::Arrival::GATHER:
     return link.arrived.arrived({arrival_kind::gather, view->getGather().getSlot(), view->getGather().getOrdinal()});
-  case wire::Arrival::HAND_OVER:
+  case wire::Arrival::RESIDUAL:
     return link.arrived.arrived(
-        {arrival_kind::hand_over, view->getHandOver().getSlot2(), view->getHandOver().getOrdinal2()});
+        {arrival_kind::residual, view->getResidual().getSlot2(), view->getResidual().getOrdinal2()});
   case wire::Arrival::COMBINE:
     return link.arrived.arrived(
         {arrival_kind::combine, view->getCombine().getSlot3(), view->getCombine().getOrdinal3()});

@@ -7,9 +7,9 @@
 namespace quadrant::actors {
 namespace {
 
-std::vector<actor_status> actors_of_process(const std::string& node) {
+std::vector<actor_status> actors_of(const caf::actor_system& system, const std::string& node) {
   std::vector<actor_status> list;
-  for (const auto& a : actor_registry::instance().all())
+  for (const auto& a : actor_registry::instance().all(system))
     list.push_back({.id = a->id,
                     .role = a->role,
                     .node = node,
@@ -38,11 +38,13 @@ void write(wire::StatusReport::Builder& to, const std::vector<actor_status>& act
 
 } // namespace
 
-void write_actors(wire::StatusReport::Builder& report, const std::string& node) {
-  write(report, actors_of_process(node));
+void write_actors(wire::StatusReport::Builder& report, const caf::actor_system& system, const std::string& node) {
+  write(report, actors_of(system, node));
 }
 
-void status_gathering::actors_here(const std::string& node) { sum_.actors = actors_of_process(node); }
+void status_gathering::actors_here(const caf::actor_system& system, const std::string& node) {
+  sum_.actors = actors_of(system, node);
+}
 
 void status_gathering::add(const std::string& from, const msg::status_report& report) {
   const auto view = report.view();

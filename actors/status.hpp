@@ -1,5 +1,6 @@
 // actors/status.hpp: the state of a cluster as one report: gathered by the supervisor, read by the engine and by
-// `quadrant status`. Threads one owner
+// `quadrant status`.
+// Threads one owner
 #pragma once
 #include <string>
 #include <vector>
@@ -13,8 +14,8 @@ namespace quadrant::actors {
 /// keep their node.
 class status_gathering {
 public:
-  /// The actors of this process, under the name of its node.
-  void actors_here(const std::string& node);
+  /// The actors of this actor system, under the name of its node.
+  void actors_here(const caf::actor_system& system, const std::string& node);
   void add(const std::string& from, const msg::status_report& report);
   [[nodiscard]] msg::status_report report(bool serving, const std::string& note) const;
 
@@ -24,7 +25,7 @@ private:
 
 cluster_status read(wire::StatusReport::Reader report);
 
-/// Every actor of this process, for the report of a node.
-void write_actors(wire::StatusReport::Builder& report, const std::string& node);
+/// Every actor of an actor system, for the report of a node.
+void write_actors(wire::StatusReport::Builder& report, const caf::actor_system& system, const std::string& node);
 
 } // namespace quadrant::actors

@@ -64,9 +64,13 @@ void supervisor::joined(const msg::join& message, const handle& agent) {
       }
   const auto found = nodes_.find(name);
   if (found == nodes_.end() || found->second.pid != 0) {
-    log::warn("supervisor", "a process joined as " + name + ", which " +
-                                (found == nodes_.end() ? "this topology does not have" : "is already here"));
-    caf::anon_send_exit(caf::actor_cast<caf::actor>(agent), caf::exit_reason::user_shutdown);
+    const auto why = name.empty()            ? std::string("no process of this topology is missing")
+                     : found == nodes_.end() ? "this topology has no process " + name
+                                             : "process " + name + " is already here";
+    log::warn("supervisor", "a process may not join: " + why);
+    caf::anon_send(as<node_actor>(agent), msg::assign::make([&](wire::Assign::Builder& b) {
+                     write(b.initProblem(), {errc::invalid_argument, "the cluster does not take this process: " + why});
+                   }));
     return;
   }
   found->second.agent = as<node_actor>(agent);
@@ -187,7 +191,7 @@ caf::result<msg::status_report> supervisor::gather_status() {
   };
   const auto all = std::make_shared<collection>();
   all->promise = make_response_promise<msg::status_report>();
-  all->sum.actors_here("main");
+  all->sum.actors_here(system(), "main");
   const auto one_less = [this, all] {
     if (--all->open == 0)
       all->promise.deliver(all->sum.report(serving_ && !problem_, problem_ ? problem_->message : std::string()));

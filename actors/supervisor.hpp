@@ -1,7 +1,6 @@
 // actors/supervisor.hpp: membership: who has joined, what each runs, and the view that everybody works by.
 //
-//   waiting ─all processes joined─▶ assigning ─all loaded─▶ connecting ─all have the view─▶ serving ─a worker dies─▶
-//   degraded
+//   waiting ─all joined─▶ assigning ─all loaded─▶ connecting ─all have the view─▶ serving ─a worker dies─▶ degraded
 //
 // Status is gathered here: every actor of every process, the books of planner and decode, gauges with their worker's
 // name. A lost worker ends what depends on it: router and gateway are told, and every live request fails with the

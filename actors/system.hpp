@@ -12,14 +12,17 @@ namespace quadrant::actors {
 /// stopped process is never noticed.
 class system_config : public caf::actor_system_config {
 public:
-  explicit system_config(std::int64_t heartbeat_ms) {
+  /// One for all processes: who takes the other for dead is agreed on before anyone has read a topology.
+  static constexpr auto heartbeat = std::chrono::seconds(1), patience = heartbeat * 10;
+
+  system_config() {
     load<caf::io::middleman>();
     set("scheduler.policy", caf::atom("sharing"));
     set("scheduler.max-throughput", std::size_t{50});
     set("scheduler.max-threads", std::size_t{2});
     set("middleman.workers", std::size_t{0});
-    set("middleman.heartbeat-interval", caf::timespan(std::chrono::milliseconds(heartbeat_ms)));
-    set("middleman.connection-timeout", caf::timespan(std::chrono::milliseconds(heartbeat_ms * 10)));
+    set("middleman.heartbeat-interval", caf::timespan(heartbeat));
+    set("middleman.connection-timeout", caf::timespan(patience));
     add_messages<msg::request_spec, msg::admit, msg::route, msg::forget, msg::reserve, msg::lease, msg::prefill,
                  msg::first_token, msg::logit_rows, msg::handed_over, msg::start, msg::token, msg::micro_batch,
                  msg::micro_batch_done, msg::decode_step, msg::decode_step_done, msg::arrival, msg::kv_ready,

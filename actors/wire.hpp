@@ -100,7 +100,7 @@ result<envelope<Schema>> from_bytes(std::span<const std::byte> bytes) {
   std::memcpy(static_cast<void*>(block.get()), bytes.data(), bytes.size());
   envelope<Schema> message({std::move(block), std::uint32_t(bytes.size() / sizeof(capnp::word))});
   try {
-    (void)message.view()->totalSize(); // walks every pointer
+    (void)message.view()->totalSize(); // walks every pointer within the block
   } catch (const kj::Exception& e) {
     return {errc::corrupt, e.getDescription().cStr()};
   }

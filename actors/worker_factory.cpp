@@ -1,5 +1,7 @@
 #include "actors/worker_factory.hpp"
 
+#include <new>
+
 #include "actors/attention_host.hpp"
 #include "actors/decode_worker.hpp"
 #include "actors/expert_group.hpp"
@@ -27,7 +29,13 @@ result<worker_factory> worker_factory::open(const msg::assign& order, supervisor
   made.supervisor_ = std::move(supervisor);
   made.pump_ = std::move(pump);
   made.local_ = int(v->getWorkers().size());
-  made.pin_ = made.local_ == 1 && layout.processes.empty();
+  if (layout.pin_threads == 1 && layout.processes.empty()) {
+    std::size_t threads = 0;
+    for (const auto name : v->getWorkers())
+      if (const auto id = worker_id::parse(name.cStr()))
+        threads += std::size_t(made.plan_->threads_of(*id, made.local_));
+    if (auto cores = gpu::usable_cores(); threads <= cores.size()) made.free_cores_ = std::move(cores);
+  }
   return made;
 }
 
@@ -35,8 +43,14 @@ result<started_worker> worker_factory::start(caf::actor_system& system, const st
   const auto id = worker_id::parse(name);
   if (!id) return {errc::invalid_argument, "unknown worker " + name};
   log::info(name, "loading");
-  return id->kind == role::prefill || id->kind == role::decode ? start_attention(system, name, *id)
-                                                               : start_experts(system, name, *id);
+  try {
+    return id->kind == role::prefill || id->kind == role::decode ? start_attention(system, name, *id)
+                                                                 : start_experts(system, name, *id);
+  } catch (const std::bad_alloc&) {
+    return {errc::unavailable, "worker " + name +
+                                   " cannot have the memory that it needs; fewer kv_blocks, max_sequences, "
+                                   "micro_batches or micro_batch_tokens in the topology need less"};
+  }
 }
 
 result<started_worker> worker_factory::start_attention(caf::actor_system& system, const std::string& name,
@@ -52,7 +66,7 @@ result<started_worker> worker_factory::start_attention(caf::actor_system& system
                             .ops = ops_,
                             .endpoint = endpoint_,
                             .threads = plan_->threads_of(id, local_),
-                            .pin = pin_,
+                            .cores = take_cores(plan_->threads_of(id, local_)),
                             .pump = pump_,
                             .kv_blocks = std::int32_t(prefill ? layout.prefill_kv_blocks : layout.decode_kv_blocks),
                             .token_slots = std::int32_t(layout.decode_max_sequences),
@@ -85,7 +99,7 @@ result<started_worker> worker_factory::start_experts(caf::actor_system& system, 
                                                                      .ops = ops_,
                                                                      .endpoint = endpoint_,
                                                                      .threads = plan_->threads_of(id, local_),
-                                                                     .pin = pin_,
+                                                                     .cores = take_cores(plan_->threads_of(id, local_)),
                                                                      .pump = pump_,
                                                                      .failed = report_for(name)});
   const expert_actor group = system.spawn<expert_group>(host);
@@ -95,6 +109,13 @@ result<started_worker> worker_factory::start_experts(caf::actor_system& system, 
                         .address = host->address(),
                         .landing = host->landing(),
                         .kv_pool = {}};
+}
+
+std::vector<int> worker_factory::take_cores(int threads) {
+  if (free_cores_.empty()) return {};
+  std::vector<int> taken(free_cores_.end() - threads, free_cores_.end());
+  free_cores_.resize(free_cores_.size() - taken.size());
+  return taken;
 }
 
 std::function<void(failure)> worker_factory::report_for(const std::string& worker) const {

@@ -1,5 +1,6 @@
 // actors/worker_factory.hpp: loads workers of one process and starts their actors: checkpoint, plan and endpoint are
-// opened once. Threads one owner; starting a worker reads its weights, which takes seconds
+// opened once.
+// Threads one owner; starting a worker reads its weights, which takes seconds
 #pragma once
 #include <memory>
 #include <string>
@@ -36,6 +37,7 @@ public:
 
 private:
   worker_factory() = default;
+  [[nodiscard]] std::vector<int> take_cores(int threads);
   result<started_worker> start_attention(caf::actor_system& system, const std::string& name, worker_id id);
   result<started_worker> start_experts(caf::actor_system& system, const std::string& name, worker_id id);
   /// Tells the supervisor that bytes for `worker` did not arrive: its step is lost, and its stream with it.
@@ -47,8 +49,8 @@ private:
   std::shared_ptr<transport::endpoint> endpoint_;
   supervisor_actor supervisor_;
   std::shared_ptr<gpu::device_pump> pump_;
-  int local_ = 1;    ///< workers of this process
-  bool pin_ = false; ///< one worker alone on the machine
+  int local_ = 1;               ///< workers of this process
+  std::vector<int> free_cores_; ///< for workers to have to themselves; none where there are not enough for all
 };
 
 } // namespace quadrant::actors

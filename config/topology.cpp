@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <fstream>
-#include <iomanip>
 #include <map>
 #include <set>
 #include <sstream>
@@ -42,7 +41,8 @@ constexpr setting settings[] = {
      "of a group's device; 0: the cores shared out"},
     {"cluster", "max_queued_requests", "requests", 1, 1 << 20, &topology::max_queued_requests,
      "waiting before new ones are refused"},
-    {"cluster", "heartbeat_ms", "ms", 50, 60000, &topology::heartbeat_ms, "between signs of life of a process"},
+    {"cluster", "pin_threads", "cores a thread", 0, 1, &topology::pin_threads,
+     "1: device threads have a core each, on a machine that does nothing else; with one process and cores enough"},
 };
 
 /// One line, whatever the names in the file hold.
@@ -106,6 +106,14 @@ struct placed_process {
   toml::source_region at;
 };
 
+/// Process names are names of files and words of command lines too.
+bool is_process_name(std::string_view name) {
+  constexpr std::string_view letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+  return name.size() <= 100 && letters.find(name.front()) != std::string_view::npos &&
+         name.find_first_not_of(std::string(letters) + "._-") == std::string_view::npos && name != "main" &&
+         name != "serve";
+}
+
 result<placed_process> read_process(const toml::node& node, std::string_view source) {
   const auto* table = node.as_table();
   if (table == nullptr) return wrong(source, node.source(), std::string("a process must be a table: ") + process_form);
@@ -125,6 +133,11 @@ result<placed_process> read_process(const toml::node& node, std::string_view sou
   }
   if (process.spec.name.empty())
     return wrong(source, node.source(), std::string("a process needs a name: ") + process_form);
+  if (!is_process_name(process.spec.name))
+    return wrong(source, node.source(),
+                 "a process cannot be called " + process.spec.name +
+                     ": letters, digits, dots, dashes and underscores, the first a letter or digit; main and serve are "
+                     "taken");
   return process;
 }
 
@@ -173,23 +186,6 @@ result<void> check_placement(const std::vector<std::string>& workers, const std:
     if (!home.contains(worker))
       return wrong(source, processes.back().at, "no process runs " + worker + ": add it to the runs of one");
   return {};
-}
-
-/// A basic TOML string: any text survives.
-std::string toml_text(std::string_view text) {
-  std::ostringstream out;
-  out << '"';
-  for (const char c : text) {
-    const auto code = static_cast<unsigned char>(c);
-    if (c == '"' || c == '\\')
-      out << '\\' << c;
-    else if (code < 0x20 || code == 0x7F)
-      out << "\\u" << std::hex << std::setw(4) << std::setfill('0') << unsigned(code);
-    else
-      out << c;
-  }
-  out << '"';
-  return out.str();
 }
 
 } // namespace
@@ -243,8 +239,8 @@ std::string to_toml(const topology& t) {
     out << s.key << " = " << t.*s.member << '\n';
   }
   for (const auto& process : t.processes) {
-    out << "[[process]]\nname = " << toml_text(process.name) << "\nruns = [";
-    for (const auto& worker : process.runs) out << toml_text(worker) << ", ";
+    out << "[[process]]\nname = \"" << process.name << "\"\nruns = [";
+    for (const auto& worker : process.runs) out << '"' << worker << "\", ";
     out << "]\n";
   }
   return out.str();

@@ -43,8 +43,8 @@ struct topology {
   std::int64_t experts_decode_ep = 0;
   std::int64_t experts_threads = 0;
 
+  std::int64_t pin_threads = 0;
   std::int64_t max_queued_requests = 1024;
-  std::int64_t heartbeat_ms = 1000;
 
   std::vector<process_spec> processes; ///< empty: everything in one process
 

@@ -61,7 +61,8 @@ void stream::pass_wait() {
 }
 
 device::device(std::string name, team_options options, std::shared_ptr<device_pump> pump)
-    : name_(std::move(name)), options_(options), state_(std::make_shared<device_state>()), pump_(std::move(pump)) {
+    : name_(std::move(name)), options_(std::move(options)), state_(std::make_shared<device_state>()),
+      pump_(std::move(pump)) {
   if (pump_)
     pump_->devices_.push_back(this);
   else

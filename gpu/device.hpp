@@ -73,7 +73,8 @@ private:
 class device;
 
 /// Runs devices on the thread that calls it and on no other: whoever owns all time, such as a test, drives a whole
-/// cluster with it. Threads one owner
+/// cluster with it.
+/// Threads one owner
 class device_pump {
 public:
   /// Runs what is ready until nothing is; returns how many kernels that were.

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <new>
 
 #include <sys/mman.h>
 
@@ -56,12 +57,12 @@ aligned_bytes::aligned_bytes(std::size_t size) : size_(size) {
   if (size == 0) return;
   if (size >= large) { // fresh pages are zero
     void* place = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    QCHECK(place != MAP_FAILED);
+    if (place == MAP_FAILED) throw std::bad_alloc();
     data_ = {static_cast<std::byte*>(place), free_aligned{size}};
     return;
   }
   auto* place = static_cast<std::byte*>(std::aligned_alloc(64, (size + 63) / 64 * 64));
-  QCHECK(place != nullptr);
+  if (place == nullptr) throw std::bad_alloc();
   std::memset(place, 0, size);
   data_.reset(place);
 }

@@ -26,7 +26,8 @@ inline constexpr std::int32_t panel = 16; ///< outputs that lie side by side
 class aligned_bytes {
 public:
   aligned_bytes() = default;
-  explicit aligned_bytes(std::size_t size); ///< zeroed
+  /// Zeroed. Throws std::bad_alloc, as any container does.
+  explicit aligned_bytes(std::size_t size);
   [[nodiscard]] std::byte* data() const noexcept { return data_.get(); }
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
   template <class T>

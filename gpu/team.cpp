@@ -1,9 +1,13 @@
 #include "gpu/team.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include <immintrin.h>
 #include <pthread.h>
+#include <sched.h>
+
+#include "config/check.hpp"
 
 namespace quadrant::gpu {
 namespace {
@@ -20,9 +24,20 @@ void pin_to(int core) {
 
 } // namespace
 
+std::vector<int> usable_cores() {
+  cpu_set_t cores;
+  std::vector<int> list;
+  if (sched_getaffinity(0, sizeof cores, &cores) != 0) return list;
+  for (int core = 0; core < CPU_SETSIZE; ++core)
+    if (CPU_ISSET(std::size_t(core), &cores)) list.push_back(core);
+  return list;
+}
+
 void team::prepare_thread() { _mm_setcsr(0x1f80); } // round to nearest, no flush to zero, no traps
 
-team::team(team_options options) : options_(options) {
+team::team(team_options options) : options_(std::move(options)) {
+  QCHECK(options_.cores.empty() || options_.cores.size() == std::size_t(options_.num_threads));
+  if (!options_.cores.empty()) pin_to(options_.cores[0]);
   for (int i = 1; i < options_.num_threads; ++i) threads_.emplace_back([this, i] { work(i); });
 }
 
@@ -45,7 +60,7 @@ void team::take_ranges() {
 
 void team::work(int index) {
   prepare_thread();
-  if (options_.pin) pin_to(options_.first_core + index);
+  if (!options_.cores.empty()) pin_to(options_.cores[std::size_t(index)]);
   std::uint64_t seen = 0;
   for (;;) {
     if (options_.spin)

@@ -26,15 +26,18 @@ private:
   void (*call_)(const void*, std::int64_t, std::int64_t);
 };
 
+/// The cores that this process may run on.
+std::vector<int> usable_cores();
+
 struct team_options {
   int num_threads = 1;
-  bool pin = false;  ///< one core a thread; only where no two teams share a core
-  bool spin = false; ///< poll for a short while before parking; likewise
-  int first_core = 0;
+  std::vector<int> cores{}; ///< one a thread, shared with no other team, to pin it to; empty: the scheduler decides
+  bool spin = false;        ///< poll for a short while before parking; only with cores of its own
 };
 
 class team {
 public:
+  /// The thread that makes a team is its thread 0, pinned as the others are.
   explicit team(team_options options);
   ~team();
   team(const team&) = delete;

@@ -2,7 +2,9 @@
 //
 // A frame belongs to a micro-batch slot and is used by one step at a time. Its memory is one allocation, so that a peer
 // can be given places in it, and its addresses never change. Sizes are those of the largest micro-batch that the limits
-// allow. Units   tokens, rows; bytes where named so Threads the stream that runs the step; the host only between steps
+// allow.
+// Units   tokens, rows; bytes where named so
+// Threads the stream that runs the step; the host only between steps
 #pragma once
 #include <cstdint>
 #include <functional>

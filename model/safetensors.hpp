@@ -1,9 +1,10 @@
 // model/safetensors.hpp: the tensors of a checkpoint, mapped, never copied.
 //
 // File = u64-LE header length | JSON {name: {dtype, shape, data_offsets: [begin, end]}} | data, without holes. A
-// directory holds model.safetensors, or shards that model.safetensors.index.json names. Errors  errc::not_found: no
-// such file; errc::corrupt: file, tensor and what is wrong with it. A hostile header costs nothing but this. Threads
-// reading: any
+// directory holds model.safetensors, or shards that model.safetensors.index.json names.
+// Errors  errc::not_found: no such file; errc::corrupt: file, tensor and what is wrong with it. A hostile header costs
+//         nothing but this.
+// Threads reading: any
 #pragma once
 #include <cstddef>
 #include <cstdint>

@@ -3,8 +3,8 @@
 //   compute ▸ kv_turn ▸ compute ▸ kv_ready ▸ gather ▸ compute ▸ experts ▸ compute ▸ …
 //
 // A family writes the list once for a shard; enqueue() puts one step of it on a stream and returns at once. Between two
-// cuts the stream runs without asking anyone. Nothing here waits: a receiving piece parks the stream. Threads building:
-// one; enqueue: the worker that owns the stream
+// cuts the stream runs without asking anyone. Nothing here waits: a receiving piece parks the stream.
+// Threads building: one; enqueue: the worker that owns the stream
 #pragma once
 #include <functional>
 #include <string>

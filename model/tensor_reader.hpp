@@ -1,7 +1,8 @@
 // model/tensor_reader.hpp: named matrices of a checkpoint as f32 rows, whatever form they are stored in.
 //
 // Knows f32, f16 and bf16 tensors, and compressed-tensors `pack-quantized` int4 (NAME.weight_packed i32 [out, in/8],
-// low nibble first along `in`, stored +8; NAME.weight_scale [out, in/group]). Threads any
+// low nibble first along `in`, stored +8; NAME.weight_scale [out, in/group]).
+// Threads any
 #pragma once
 #include <cstdint>
 #include <string>

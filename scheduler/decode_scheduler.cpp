@@ -70,9 +70,11 @@ std::optional<decode_step> decode_scheduler::schedule(std::int32_t micro_batch) 
   return step;
 }
 
-std::vector<decode_outcome> decode_scheduler::commit(std::int32_t micro_batch, std::span<const std::int32_t> tokens) {
+std::vector<decode_outcome> decode_scheduler::commit(std::int32_t micro_batch, std::uint64_t number,
+                                                     std::span<const std::int32_t> tokens) {
   auto& flying = flying_[std::size_t(micro_batch)];
-  QCHECK(!flying.empty());
+  if (flying.empty() || number < flying.front().number) return {};
+  QCHECK_EQ(number, flying.front().number);
   const auto step = std::move(flying.front());
   flying.pop_front();
   QCHECK_EQ(step.rows.size(), tokens.size());
@@ -81,7 +83,7 @@ std::vector<decode_outcome> decode_scheduler::commit(std::int32_t micro_batch, s
     const auto& row = step.rows[i];
     auto& s = sequences_.at(row.sequence);
     --s.rows_in_flight;
-    if (!s.ended && s.epoch == row.epoch) {
+    if (s.epoch == row.epoch) {
       decode_outcome out{
           .sequence = row.sequence, .index = row.index, .token = tokens[i], .row = i, .end = ending::none};
       if (tokens[i] < 0)

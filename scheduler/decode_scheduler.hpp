@@ -4,9 +4,10 @@
 //
 // Step N+1 is scheduled while N runs: a row's input is then the token that N leaves on the device, and whether N's
 // token ends the sequence is not known yet. A row that turns out to be past the end is dropped at commit: its epoch is
-// old. A sequence reserves blocks for its prompt and all its new tokens at once, so decode never has to preempt. Units
-// steps are numbered per micro-batch; a sequence's slot s belongs to micro-batch s mod m Holds   a slot and its blocks
-// are free only when no step in flight has a row of it Threads one owner
+// old. A sequence reserves blocks for its prompt and all its new tokens at once, so decode never has to preempt.
+// Units   steps are numbered per micro-batch; a sequence's slot s belongs to micro-batch s mod m
+// Holds   a slot and its blocks are free only when no step in flight has a row of it
+// Threads one owner
 #pragma once
 #include <cstdint>
 #include <deque>
@@ -76,8 +77,9 @@ public:
   void start(sequence_id id, std::int32_t first_token);
   /// Nothing where the micro-batch has no credit or no runnable sequence.
   std::optional<decode_step> schedule(std::int32_t micro_batch);
-  /// The step in flight longest, with the token of each of its rows; -1 is a fault.
-  std::vector<decode_outcome> commit(std::int32_t micro_batch, std::span<const std::int32_t> tokens);
+  /// The step in flight longest, with the token of each of its rows; -1 is a fault. A step known already is ignored.
+  std::vector<decode_outcome> commit(std::int32_t micro_batch, std::uint64_t number,
+                                     std::span<const std::int32_t> tokens);
   /// Idempotent; unknown sequences are ignored.
   void cancel(sequence_id id);
 

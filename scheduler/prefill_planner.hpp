@@ -1,14 +1,15 @@
 // scheduler/prefill_planner.hpp: the next micro-batch of one prefill pipeline.
 //
-//   submit ─▶ [waiting, first come first served] ─▶ plan: chunks of several prompts up to a token budget ─▶ complete ─▶
-//   release
+//   submit ─▶ waiting, first come first served ─▶ plan: chunks of several prompts, up to a budget ─▶ complete ─▶ release
 //
 // A micro-batch takes one chunk of each prompt in line, from the front, until its budget is used up. A prompt gets all
 // its blocks when its first chunk is planned, so half-computed prompts cannot starve each other; a prompt that must
 // wait for blocks makes those behind it wait too. Chunks of one prompt may be in flight at once: shards run steps in
-// order. Units   tokens; a step is one micro-batch through all stages Holds   the chunks of a prompt cover it exactly,
-// once, in order; where a prompt has a chunk, so has each that waited before it; no block is free while a step that
-// uses it is in flight Threads one owner
+// order.
+// Units   tokens; a step is one micro-batch through all stages
+// Holds   the chunks of a prompt cover it exactly, once, in order; where a prompt has a chunk, so has each that waited
+//         before it; no block is free while a step that uses it is in flight
+// Threads one owner
 #pragma once
 #include <cstdint>
 #include <deque>

@@ -10,14 +10,15 @@
 //   deadline          its timeout passed; whether the peer has taken it is not known
 //   cancelled         this endpoint is being destroyed
 //   invalid_argument  wrong key, out of bounds, past a limit; the receiver's handler threw; the peer has another token
-//   or other numerics not_found         the peer has no such inbox corrupt           the checksum is wrong, or the peer
-//   broke the frame format
+//                     or other numerics
+//   not_found         the peer has no such inbox
+//   corrupt           the checksum is wrong, or the peer broke the frame format
 // Its source memory belongs to the transport until then. No order holds between transfers. A refused transfer costs
 // only itself, though slices before the refused one may have been written; bytes that break the frame format cost the
-// peer its connection, and nobody else anything. Threads any thread may call, holding no lock; handlers and completions
-// run on a transport thread, or on the submitting one where the
-//         peer is in this process; they must be short, never block and not throw. They may submit, register, deregister
-//         and drop peers.
+// peer its connection, and nobody else anything.
+// Threads any thread may call, holding no lock; handlers and completions run on a transport thread, or on the
+//         submitting one where the peer is in this process; they must be short, never block and not throw. They may
+//         submit, register, deregister and drop peers.
 #pragma once
 #include <chrono>
 #include <cstddef>

@@ -1,17 +1,18 @@
 // transport/frame.hpp: the bytes on a TCP stream, as pure functions. All integers little-endian.
 //
 //   listener ─▶ challenge[32]                                random; new for each connection
-//   dialler  ─▶ hello    magic u32 | version u32 | dialler u64 | listener u64 | numerics u64 | challenge[32] |
-//   proof[32] listener ─▶ welcome  magic u32 | verdict u32 | proof[32]      verdict 0: come in; else why not, and the
-//   stream ends
+//   dialler  ─▶ hello    magic u32 | version u32 | dialler u64 | listener u64 | numerics u64
+//                        | challenge[32] | proof[32]
+//   listener ─▶ welcome  magic u32 | verdict u32 | proof[32]
+//                        verdict 0: come in; else why not, and the stream ends
 //                        proof: HMAC-SHA256(token, side u64 | dialler u64 | listener u64 | numerics u64 | both
 //                        challenges): each side proves to the other that it holds the token, and that it is the
 //                        endpoint that was meant
-//   dialler  ─▶ transfer head u32=1 | inbox u32 | id u64 | message bytes u32 | slices u32 | flags u32 | 0 u32 |
-//   checksum u64
-//                        then slices × (key u64 | offset u64 | bytes u64), the message, the bytes of each slice
-//   listener ─▶ ack      head u32=2 | code u32 | id u64 | text bytes u32 | 0 u32, then the text     code 0: done, else
-//   errc + 1
+//   dialler  ─▶ transfer head u32=1 | inbox u32 | id u64 | message bytes u32 | slices u32 | flags u32 | 0 u32
+//                        | checksum u64, then slices × (key u64 | offset u64 | bytes u64), the message, the bytes of
+//                        each slice
+//   listener ─▶ ack      head u32=2 | code u32 | id u64 | text bytes u32 | 0 u32, then the text
+//                        code 0: done, else errc + 1
 //
 // Errors  errc::corrupt with what was wrong: the connection is not worth keeping
 #pragma once

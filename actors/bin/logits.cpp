@@ -69,6 +69,7 @@ result<void> run(const logits_flags& flags) {
   what.all_logits = true;
   const auto positions = what.tokens.size();
   QUADRANT_TRY(const auto engine, actors::engine::start(std::move(options)));
+  const bounded_exit bounded;
   const auto queue = std::make_shared<answer_queue>();
   const auto id = engine->submit(std::move(what), queue);
   std::vector<float> logits;
@@ -90,7 +91,6 @@ result<void> run(const logits_flags& flags) {
   else
     print_table(logits, vocabulary);
   std::fflush(stdout);
-  leave_within(std::chrono::seconds(20));
   return {};
 }
 

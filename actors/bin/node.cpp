@@ -17,7 +17,7 @@ command add_node(CLI::App& program) {
             watch_signals();
             const auto where = parse_address(flags->join);
             if (!where) return fail(where.error());
-            const auto ended = actors::run_node(where->host, where->port, flags->name, asked_to_stop);
+            const auto ended = actors::run_node(where->host, where->port, flags->name, asked_to_leave);
             return ended ? 0 : fail(ended.error());
           }};
 }

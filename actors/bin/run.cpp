@@ -108,6 +108,7 @@ result<int> run(const run_flags& flags) {
   if (!options.layout.processes.empty())
     std::fprintf(stderr, "starting %zu processes\n", options.layout.processes.size());
   QUADRANT_TRY(const auto engine, actors::engine::start(std::move(options)));
+  const bounded_exit bounded;
   const auto queue = std::make_shared<answer_queue>();
   const auto asked_ns = steady_clock::monotonic_ns();
   const auto id = engine->submit(std::move(what), queue);
@@ -128,7 +129,6 @@ result<int> run(const run_flags& flags) {
                  a.ttft_ms(), a.tpot_ms(), a.tpot_ms() == 0 ? 0 : 1000 / a.tpot_ms());
   }
   std::fflush(stdout);
-  leave_within(std::chrono::seconds(20));
   return asked_to_stop() ? 130 : 0;
 }
 

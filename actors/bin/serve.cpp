@@ -31,13 +31,15 @@ result<void> serve(const serve_flags& flags) {
                                                : std::filesystem::weakly_canonical(options.model).filename().string();
   QUADRANT_TRY(const auto config, model::read_model_config(options.model));
   QUADRANT_TRY(auto text, actors::chat_text::open(options.model, config));
-  const auto processes = options.layout.processes.size();
-  if (processes > 0)
-    std::fprintf(stderr,
-                 flags.external_nodes ? "waiting for %zu processes to join at 127.0.0.1:%u\n"
-                                      : "starting %zu processes, control port 127.0.0.1:%u\n",
-                 processes, unsigned(flags.control_port));
+  if (const auto processes = options.layout.processes.size(); processes > 0)
+    options.joinable = [processes, external = flags.external_nodes](std::uint16_t control_port) {
+      std::fprintf(stderr,
+                   external ? "waiting for %zu processes to join at 127.0.0.1:%u\n"
+                            : "starting %zu processes, control port 127.0.0.1:%u\n",
+                   processes, unsigned(control_port));
+    };
   QUADRANT_TRY(const auto engine, actors::engine::start(std::move(options)));
+  const bounded_exit bounded;
   QUADRANT_TRY(const auto server,
                actors::http::http_server::start({.host = flags.host, .port = flags.port, .model = name, .allowed = {}},
                                                 *engine, std::move(text)));
@@ -48,7 +50,6 @@ result<void> serve(const serve_flags& flags) {
   std::fprintf(stderr, "draining: answers under way have %d s; a second signal ends at once\n", flags.drain_seconds);
   const auto ended = server->drain(std::chrono::seconds(flags.drain_seconds));
   if (ended > 0) std::fprintf(stderr, "%zu answers were cut short\n", ended);
-  leave_within(std::chrono::seconds(20));
   return {};
 }
 

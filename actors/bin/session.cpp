@@ -13,12 +13,25 @@
 namespace quadrant::bin {
 namespace {
 
+constexpr auto exit_patience = std::chrono::seconds(20);
+
 std::atomic<int> signals{0};
 
 template <class Number>
 bool read_number(std::string_view text, Number& value) {
   const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), value);
   return problem == std::errc{} && end == text.data() + text.size();
+}
+
+/// From the first call on the process has so long to end.
+void leave_soon() {
+  static std::atomic<bool> called{false};
+  if (called.exchange(true)) return;
+  std::thread([] {
+    std::this_thread::sleep_for(exit_patience);
+    std::fprintf(stderr, "quadrant: did not end in time; leaving at once\n");
+    _exit(1);
+  }).detach();
 }
 
 } // namespace
@@ -42,6 +55,7 @@ result<actors::engine_options> engine_flags::options() const {
     QUADRANT_TRY(options.layout, read_topology(topology));
   }
   if (!precision.empty()) options.layout.precision = precision;
+  options.stop = asked_to_leave;
   return options;
 }
 
@@ -111,13 +125,13 @@ void watch_signals() {
 
 bool asked_to_stop() { return signals.load() > 0; }
 
-void leave_within(std::chrono::seconds patience) {
-  std::thread([patience] {
-    std::this_thread::sleep_for(patience);
-    std::fprintf(stderr, "quadrant: did not end in time; leaving at once\n");
-    _exit(1);
-  }).detach();
+bool asked_to_leave() {
+  if (!asked_to_stop()) return false;
+  leave_soon();
+  return true;
 }
+
+bounded_exit::~bounded_exit() { leave_soon(); }
 
 int fail(const failure& why) {
   std::fflush(stdout);

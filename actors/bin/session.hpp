@@ -46,11 +46,20 @@ result<host_and_port> parse_address(const std::string& text);
 /// The model that comes with the program: found from a build tree and from an installed prefix.
 result<std::filesystem::path> embedded_model();
 
-/// Counts SIGINT and SIGTERM from now on; a second one, or `patience` after the first, ends the process at once.
+/// Counts SIGINT and SIGTERM from now on; a second one ends the process at once.
 void watch_signals();
 [[nodiscard]] bool asked_to_stop();
-/// From now on the process has so long to leave by itself.
-void leave_within(std::chrono::seconds patience);
+/// The same, for where there is nothing to finish: once it says yes, the process has a while to leave by itself.
+[[nodiscard]] bool asked_to_leave();
+
+/// Destroyed before an engine, it bounds how long that may take to end.
+class bounded_exit {
+public:
+  bounded_exit() = default;
+  ~bounded_exit();
+  bounded_exit(const bounded_exit&) = delete;
+  bounded_exit& operator=(const bounded_exit&) = delete;
+};
 
 /// One line on stderr; returns the exit status.
 int fail(const failure& why);

@@ -1,5 +1,6 @@
 #include "actors/http/chat_service.hpp"
 
+#include <atomic>
 #include <chrono>
 #include <optional>
 #include <set>
@@ -21,7 +22,8 @@ namespace quadrant::actors::http {
 
 struct chat_service::state : around {
   explicit state(around with) : around(std::move(with)) {}
-  std::set<std::string_view> logged; ///< fields that are ignored, each said once
+  std::set<std::string_view> logged;         ///< fields that are ignored, each said once
+  std::atomic<std::size_t> waiting_bytes{0}; ///< of the bodies that the aside threads have not read
 };
 
 namespace {
@@ -77,6 +79,8 @@ public:
   void token(std::int32_t id);
   void finished(finish why);
   void failed(const failure& why);
+  /// Nobody waits for the answer any more. Any thread.
+  [[nodiscard]] bool given_up() const noexcept { return given_up_.load(std::memory_order_relaxed); }
   void hung_up() override { give_up(); }
   void shutting_down() override {
     const auto self = shared_from_this();
@@ -95,6 +99,7 @@ private:
   std::optional<chat_answer> answer_; ///< once submitted
   std::uint64_t id_ = 0;
   bool over_ = false;
+  std::atomic<bool> given_up_{false};
   std::int64_t began_ns_, first_ns_ = 0, last_ns_ = 0;
 };
 
@@ -203,6 +208,7 @@ void exchange::refuse(const api_error& error) {
 
 void exchange::give_up() {
   if (over_) return;
+  given_up_.store(true, std::memory_order_relaxed);
   if (answer_) with_.cluster.cancel(id_);
   end(outcome::cancelled);
 }
@@ -223,9 +229,14 @@ chat_service::chat_service(around with) : state_(std::make_unique<state>(std::mo
 chat_service::~chat_service() = default;
 
 void chat_service::answer(const std::shared_ptr<connection>& to, std::string body) {
+  if (state_->waiting_bytes.load() + body.size() > state_->allowed.waiting_bytes)
+    return to->reply(to_api_error({errc::unavailable, "too many prompts wait to be read; try again later"}));
+  state_->waiting_bytes += body.size();
   const auto made = std::make_shared<exchange>(*state_, to);
   to->answered_by(made);
   boost::asio::post(state_->aside, [made, with = state_.get(), body = std::move(body)] {
+    with->waiting_bytes -= body.size();
+    if (made->given_up()) return;
     boost::asio::post(*with->io,
                       [made, outcome = admit(*with, body)]() mutable { made->admitted(std::move(outcome)); });
   });

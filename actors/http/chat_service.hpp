@@ -4,7 +4,7 @@
 //   aside thread           └▶ parse, template, ids ┘                   ▲ posted
 //   actor threads                                          sink ───────┘
 //
-// A client that hangs up, or reads too slowly, cancels its request at once.
+// A client that hangs up, or reads too slowly, cancels its request at once; if it still waits aside, nobody reads it.
 // The sink may outlive connection and server: it holds the I/O context, and the rest weakly.
 // Log     no line holds a client's text
 // Threads the I/O thread
@@ -31,6 +31,7 @@ public:
     boost::asio::thread_pool& aside;
     engine& cluster;
     metrics& counts;
+    const limits& allowed;
     chat_text text;
     std::string model; ///< the name that clients give
   };

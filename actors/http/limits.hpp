@@ -6,10 +6,11 @@
 namespace quadrant::actors::http {
 
 struct limits {
-  std::size_t connections = 1024;     ///< one more is told 503 and let go
-  std::size_t head_bytes = 16 << 10;  ///< of a request: its line and fields
-  std::size_t body_bytes = 1 << 20;   ///< of a request
-  std::size_t ahead_bytes = 64 << 10; ///< of requests that come while one is answered
+  std::size_t connections = 1024;       ///< one more is told 503 and let go
+  std::size_t head_bytes = 16 << 10;    ///< of a request: its line and fields
+  std::size_t body_bytes = 1 << 20;     ///< of a request
+  std::size_t ahead_bytes = 64 << 10;   ///< of requests that come while one is answered
+  std::size_t waiting_bytes = 64 << 20; ///< of all requests that wait for their prompt to be read; one more is told 503
   /// Of answers that a client has not read, beside what the kernel holds. One answer alone may be larger.
   std::size_t unsent_bytes = 256 << 10;
   std::int64_t kernel_send_bytes = 128 << 10; ///< what the kernel is asked to hold for a client

@@ -70,7 +70,7 @@ void worker_gauges(std::string& to, const cluster_status& cluster) {
 
 void cluster_gauges(std::string& to, const cluster_status& cluster) {
   single(to, "quadrant_serving", "gauge", "1: the cluster takes requests.", cluster.serving ? 1 : 0);
-  single(to, "quadrant_kv_blocks_capacity", "gauge", "KV blocks of the decode workers.", double(cluster.blocks_total));
+  single(to, "quadrant_kv_blocks_capacity", "gauge", "KV blocks of prefill and decode.", double(cluster.blocks_total));
   single(to, "quadrant_kv_blocks_free", "gauge", "KV blocks that nobody holds.", double(cluster.blocks_free));
   single(to, "quadrant_kv_blocks_used", "gauge", "KV blocks that live requests hold.", double(cluster.blocks_used));
   single(to, "quadrant_kv_blocks_cached", "gauge", "KV blocks kept for their prefix.", double(cluster.blocks_cached));

@@ -58,10 +58,20 @@ std::size_t request_reader::feed(std::string_view bytes) {
     if (code == beast_http::error::need_more) break;
     if (code)
       problem_ = explain(code, allowed_);
+    else if (parser_->is_header_done() && !parser_->chunked() && has_transfer_encoding())
+      problem_ = bad_request({}, "the one Transfer-Encoding that is understood is chunked"); // where does the body end?
     else if (n == 0)
       break;
   }
+  // What is left is a line that has not come to its end. Beast bounds those of the head, but not those between chunks.
+  if (!problem_ && !parser_->is_done() && bytes.size() - read > allowed_.head_bytes)
+    problem_ = bad_request({}, "a line between the chunks of the body is over the limit of " +
+                                   std::to_string(allowed_.head_bytes) + " bytes");
   return read;
+}
+
+bool request_reader::has_transfer_encoding() const {
+  return parser_->get().find(beast_http::field::transfer_encoding) != parser_->get().end();
 }
 
 bool request_reader::head_done() const { return parser_->is_header_done(); }

@@ -41,6 +41,8 @@ public:
   http_request take();
 
 private:
+  [[nodiscard]] bool has_transfer_encoding() const;
+
   struct parser; // Beast's
   const limits& allowed_;
   std::unique_ptr<parser> parser_;

@@ -35,6 +35,7 @@ public:
                                                                    .aside = aside_,
                                                                    .cluster = cluster,
                                                                    .counts = metrics_,
+                                                                   .allowed = options_.allowed,
                                                                    .text = std::move(text),
                                                                    .model = options_.model}) {}
   ~core() override { stop(); }
@@ -65,7 +66,7 @@ private:
   metrics metrics_;
   std::shared_ptr<asio::io_context> io_ = std::make_shared<asio::io_context>(1);
   asio::executor_work_guard<asio::io_context::executor_type> work_ = asio::make_work_guard(*io_);
-  asio::thread_pool aside_{2};
+  asio::thread_pool aside_{2}, asking_{1};
   tcp::acceptor acceptor_{*io_};
   asio::steady_timer timer_{*io_};
   chat_service service_;
@@ -140,7 +141,8 @@ bool http_server::core::wait_until_quiet(std::chrono::milliseconds patience) {
 void http_server::core::stop() {
   if (!thread_.joinable()) return;
   drain(std::chrono::milliseconds(0));
-  aside_.join(); // what it does may still be posted
+  aside_.join(); // what they do may still be posted
+  asking_.join();
   asio::post(*io_, [this] { timer_.cancel(); });
   work_.reset();
   thread_.join();
@@ -254,7 +256,7 @@ void http_server::core::reply_to_get(const connection_ref& from, const std::stri
 void http_server::core::with_status(std::function<void(const cluster_status&)> use) {
   waiting_.push_back(std::move(use));
   if (waiting_.size() > 1) return;
-  asio::post(aside_, [this] {
+  asio::post(asking_, [this] {
     asio::post(*io_, [this, now = cluster_.status()] {
       for (const auto& waiter : std::exchange(waiting_, {})) waiter(now);
     });

@@ -3,8 +3,8 @@
 //   POST /v1/chat/completions    plain, or server-sent events        GET /health     200, or 503 and why
 //   GET  /v1/models, /v1/models/ID                                   GET /metrics    Prometheus text
 //
-// One I/O thread owns every connection; two threads aside read prompts and ask the cluster how it is, which may wait.
-// Security  no authentication and no TLS: bind loopback, or put a proxy before it.
+// One I/O thread owns every connection; aside of it two read prompts and one asks the cluster how it is, which may
+// wait. Security  no authentication and no TLS: bind loopback, or put a proxy before it.
 #pragma once
 #include <chrono>
 #include <cstdint>

@@ -11,7 +11,8 @@ struct Join {
   name     @0 :Text;       # of a process in the topology; empty: any that is still missing
   pid      @1 :UInt32;
 }
-# supervisor ▶ node agent: run these workers. Reply: Assigned, with their handles beside it, when they are loaded.
+# supervisor ▶ node agent: run these workers. Reply: Assigned, with their handles beside it, when they are loaded. With a problem:
+# there is no place for this process, and it ends.
 struct Assign {
   name       @0 :Text;
   topology   @1 :Text;     # TOML
@@ -19,6 +20,7 @@ struct Assign {
   precision  @3 :Text;
   workers    @4 :List(Text);
   token      @5 :Text;     # of the cluster: the data plane's handshake
+  problem    @6 :Serving.Problem;
 }
 struct Worker {
   name     @0 :Text;

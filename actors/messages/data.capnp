@@ -27,7 +27,7 @@ struct Arrival {
       ordinal @1 :UInt64;
       source  @2 :UInt32;
     }
-    handOver :group {        # the residual stream of the ordinal-th step of this slot
+    residual :group {        # what the stage before leaves of the ordinal-th step of this slot
       slot2    @3 :UInt32;
       ordinal2 @4 :UInt64;
     }

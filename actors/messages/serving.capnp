@@ -1,5 +1,5 @@
 # What a request says on its way through the cluster. All ids are the requester's: a request id is unique in a cluster's life,
-# an attempt counts its tries. A message of an old attempt is dropped by whoever gets it; every handler may see a message twice.
+# an attempt counts its tries. A message of an old attempt is dropped by whoever gets it; control messages may come twice.
 @0xd3a1c0de51ab1e01;
 
 using Cxx = import "/capnp/c++.capnp";
@@ -80,7 +80,7 @@ struct FirstToken {
   token   @2 :Int32;      # -1: a NaN or Inf reached the logits
   digest  @3 :UInt64;     # xxh3 of the row of logits
 }
-# last prefill shard ▶ request, only with allLogits, one for each chunk.
+# last prefill shard ▶ request, only with allLogits: a few rows at a time.
 struct LogitRows {
   request       @0 :UInt64;
   attempt       @1 :UInt32;

@@ -1,6 +1,7 @@
 // model/text/bpe.hpp: byte-pair encoding: of all neighbours that may merge, the pair of lowest rank does, leftmost
-// first. Cost    n log n in the bytes of a piece; a piece that is a whole token costs one look-up Threads any, after
-// seal; a workspace has one owner
+// first.
+// Cost    n log n in the bytes of a piece; a piece that is a whole token costs one look-up
+// Threads any, after seal; a workspace has one owner
 #pragma once
 #include <array>
 #include <cstdint>

@@ -1,5 +1,6 @@
 // model/text/byte_alphabet.hpp: the letters that tokenizer.json writes for bytes: printable Latin-1 as itself, the rest
-// from U+0100 on. Source  GPT-2, bytes_to_unicode
+// from U+0100 on.
+// Source  GPT-2, bytes_to_unicode
 #pragma once
 #include <optional>
 #include <string>

@@ -1,8 +1,8 @@
-# Finds the C++ Actor Framework: targets CAF::core, CAF::io and, where there, CAF::openssl.
+# Finds the C++ Actor Framework: targets CAF::core and CAF::io.
 # Debian's libcaf-dev 0.17 ships neither a CMake package nor a .pc file.
 
 find_path(CAF_INCLUDE_DIR caf/all.hpp)
-foreach(part IN ITEMS core io openssl)
+foreach(part IN ITEMS core io)
   find_library(CAF_${part}_LIBRARY caf_${part})
   mark_as_advanced(CAF_${part}_LIBRARY)
 endforeach()
@@ -23,18 +23,12 @@ find_package_handle_standard_args(CAF REQUIRED_VARS CAF_core_LIBRARY CAF_io_LIBR
 
 if(CAF_FOUND AND NOT TARGET CAF::core)
   find_package(Threads REQUIRED)
-  foreach(part IN ITEMS core io openssl)
-    if(CAF_${part}_LIBRARY)
-      add_library(CAF::${part} UNKNOWN IMPORTED)
-      set_target_properties(CAF::${part} PROPERTIES
-        IMPORTED_LOCATION "${CAF_${part}_LIBRARY}"
-        INTERFACE_INCLUDE_DIRECTORIES "${CAF_INCLUDE_DIR}")
-    endif()
+  foreach(part IN ITEMS core io)
+    add_library(CAF::${part} UNKNOWN IMPORTED)
+    set_target_properties(CAF::${part} PROPERTIES
+      IMPORTED_LOCATION "${CAF_${part}_LIBRARY}"
+      INTERFACE_INCLUDE_DIRECTORIES "${CAF_INCLUDE_DIR}")
   endforeach()
   target_link_libraries(CAF::core INTERFACE Threads::Threads)
   target_link_libraries(CAF::io INTERFACE CAF::core)
-  if(TARGET CAF::openssl)
-    find_package(OpenSSL REQUIRED)
-    target_link_libraries(CAF::openssl INTERFACE CAF::io OpenSSL::SSL)
-  endif()
 endif()

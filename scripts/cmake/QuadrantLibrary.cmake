@@ -8,10 +8,6 @@ function(quadrant_library name)
   string(REPLACE "quadrant_" "" short_name ${name}) # to its users quadrant_gpu is quadrant::gpu
   set_target_properties(${name} PROPERTIES EXPORT_NAME ${short_name})
   install(TARGETS ${name} EXPORT quadrant ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}")
-  if(QUADRANT_TIDY)
-    set_target_properties(${name} PROPERTIES CXX_CLANG_TIDY
-      "${QUADRANT_CLANG_TIDY};--quiet;--extra-arg=-include${CMAKE_SOURCE_DIR}/scripts/cmake/clang-capnp.hpp")
-  endif()
 endfunction()
 
 # quadrant_capnp(TARGET schema.capnp...)

@@ -46,7 +46,8 @@ if(QUADRANT_TESTS AND NOT QUADRANT_PYTHON)
     endif()
   endforeach()
   if(NOT QUADRANT_PYTHON)
-    message(FATAL_ERROR "no python3 with numpy: scripts/install-packages --test")
+    set(QUADRANT_TESTS OFF)
+    message(STATUS "no python3 with numpy: no tests (scripts/install-packages --test)")
   endif()
 endif()
 
@@ -80,7 +81,7 @@ function(quadrant_register_test name)
     list(APPEND arg_ENVIRONMENT
       "ASAN_OPTIONS=detect_stack_use_after_return=1"
       "UBSAN_OPTIONS=print_stacktrace=1"
-      "TSAN_OPTIONS=second_deadlock_stack=1 suppressions=${CMAKE_SOURCE_DIR}/test/support/tsan-suppressions.txt")
+      "TSAN_OPTIONS=second_deadlock_stack=1 suppressions='${CMAKE_SOURCE_DIR}/test/support/tsan-suppressions.txt'")
   endif()
   add_test(NAME ${name} COMMAND ${arg_COMMAND})
   set_tests_properties(${name} PROPERTIES LABELS "${arg_LABELS}" TIMEOUT ${arg_TIMEOUT} ENVIRONMENT "${arg_ENVIRONMENT}")

@@ -52,8 +52,3 @@ else()
     target_link_options(quadrant_options INTERFACE -fuse-ld=lld)
   endif()
 endif()
-
-if(QUADRANT_TIDY)
-  # 14, Debian's default, cannot read std::source_location.
-  find_program(QUADRANT_CLANG_TIDY NAMES clang-tidy-16 REQUIRED)
-endif()

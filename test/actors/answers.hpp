@@ -41,6 +41,13 @@ public:
   void failed(const failure& why) override { end_.set_value(why); }
 
   [[nodiscard]] std::size_t count() const { return count_.load(); }
+  /// Waits for the first `n` tokens; false: they did not come.
+  [[nodiscard]] bool has(std::size_t n, std::chrono::seconds patience = std::chrono::seconds(60)) const {
+    const auto end = std::chrono::steady_clock::now() + patience;
+    while (count() < n && std::chrono::steady_clock::now() < end)
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    return count() >= n;
+  }
   /// The answer; a stream that hangs is an error.
   result<answer> wait(std::chrono::seconds patience = std::chrono::seconds(120)) {
     auto future = end_.get_future();
@@ -68,8 +75,8 @@ inline asked ask(actors::engine& engine, actors::generation what) {
 inline actors::cluster_status settled(actors::engine& engine) {
   for (int i = 0;; ++i) {
     auto now = engine.status();
-    const bool alive = std::ranges::any_of(
-        now.actors, [](const auto& a) { return a.role == "request" || a.role == "kv transfer"; });
+    const bool alive =
+        std::ranges::any_of(now.actors, [](const auto& a) { return a.role == "request" || a.role == "kv transfer"; });
     const bool holds = now.blocks_used != 0 || now.requests_live != 0 || now.credits_out != 0 || now.leases != 0;
     if ((!alive && !holds) || i == 500) return now;
     std::this_thread::sleep_for(std::chrono::milliseconds(10));

@@ -73,7 +73,7 @@ TEST_CASE("no two things land in one place") {
       for (std::uint64_t turn = 0; turn < 2; ++turn)
         for (std::uint32_t rank = 0; rank < l.tp; ++rank)
           ranges.push_back({l.gather_offset(slot, turn, rank), l.gather_offset(slot, turn, rank) + l.part_bytes});
-      ranges.push_back({l.hand_over_offset(slot), l.hand_over_offset(slot) + l.residual_bytes});
+      ranges.push_back({l.residual_offset(slot), l.residual_offset(slot) + l.residual_bytes});
     }
     RC_ASSERT(disjoint_within(ranges, l.bytes()));
   });

@@ -72,7 +72,7 @@ TEST_CASE("a cancelled stream ends at once and frees its blocks while others go 
   const test::tiny_checkpoint model(4);
   const auto engine = start(model, {});
   const auto stays = ask(*engine, prompt(5, 400)), leaves = ask(*engine, prompt(9, 400));
-  while (leaves.sink->count() < 3) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  REQUIRE(leaves.sink->has(3));
   engine->cancel(leaves.id);
   const auto ended = leaves.sink->wait();
   REQUIRE(ended.ok());
@@ -132,7 +132,7 @@ TEST_CASE("status names every actor of the design") {
   const test::tiny_checkpoint model(8);
   const auto engine = start(model, all_apart());
   const auto running = ask(*engine, prompt(100, 300));
-  while (running.sink->count() < 1) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  REQUIRE(running.sink->has(1));
   const auto now = engine->status();
   const auto has = [&](const std::string& role) {
     return std::ranges::any_of(now.actors, [&](const auto& a) { return a.role == role; });
@@ -154,7 +154,7 @@ TEST_CASE("an engine that ends under load answers every request") {
   auto engine = start(model, all_apart());
   std::vector<test::asked> open;
   for (std::int32_t i = 0; i < 6; ++i) open.push_back(ask(*engine, prompt(10 + i, 400)));
-  while (open[0].sink->count() < 2) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  REQUIRE(open[0].sink->has(2));
   engine.reset();
   for (const auto& o : open) {
     const auto got = o.sink->wait(std::chrono::seconds(5));

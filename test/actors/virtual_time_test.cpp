@@ -22,7 +22,7 @@ namespace {
 
 class virtual_config : public system_config {
 public:
-  virtual_config() : system_config(1000) {
+  virtual_config() {
     set("scheduler.policy", caf::atom("testing"));
     set("middleman.heartbeat-interval", caf::timespan(0)); // nobody is remote; a pending beat would outlive the clock
   }

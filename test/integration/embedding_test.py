@@ -20,7 +20,7 @@ def an_embedded_cluster_answers(program):
     """an out-of-tree program finds the package, builds, and its cluster answers as the program does"""
     with tempfile.TemporaryDirectory() as folder:
         sh("cmake", "--install", Path(program).parent, "--prefix", f"{folder}/prefix")
-        sh("cmake", "-S", ROOT / "test" / "embedding", "-B", f"{folder}/build", f"-DCMAKE_PREFIX_PATH={folder}/prefix")
+        sh("cmake", "-G", "Ninja", "-S", ROOT / "test" / "embedding", "-B", f"{folder}/build", f"-DCMAKE_PREFIX_PATH={folder}/prefix")
         sh("cmake", "--build", f"{folder}/build")
         lines = sh(f"{folder}/build/dictionary_walk", MODEL, "violin", 2).splitlines()
         check(lines[0] == run_json(program, "What is a violin?")["text"], lines)

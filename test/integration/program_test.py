@@ -69,6 +69,8 @@ def bad_input_is_one_line(program):
     with tempfile.TemporaryDirectory() as folder:
         bad = Path(folder) / "bad.toml"
         bad.write_text("[prefill]\npp = 0\n")
+        vast = Path(folder) / "vast.toml"
+        vast.write_text("[decode]\nkv_blocks = 16777216\n")
         broken = Path(folder) / "broken"
         shutil.copytree(MODEL, broken)
         (broken / "model.safetensors").write_bytes(b"\xff" * 64)
@@ -89,6 +91,7 @@ def bad_input_is_one_line(program):
             (["run", QUESTION, "--topology", "nowhere.toml"], "nowhere.toml"),
             (["run", QUESTION, "--topology", str(bad)], "bad.toml:2"),
             (["topology", str(bad)], "bad.toml:2"),
+            (["run", QUESTION, "--topology", str(vast)], "decode.0 cannot have the memory"),
             (["serve", "--port", "99999"], "port"),
             (["serve", "--host", "nowhere.invalid"], "nowhere.invalid"),
             (["status", "--connect", "127.0.0.1:1"], "127.0.0.1:1"),

@@ -78,6 +78,13 @@ class Server:
             self.told = True
             self.process.terminate()
 
+    def children(self):
+        return [int(pid) for pid in Path(f"/proc/{self.process.pid}").glob("task/*/children") for pid in pid.read_text().split()]
+
+    def child(self, name):
+        """The process id of the node with this name."""
+        return next(pid for pid in self.children() if f"\0{name}\0" in open(f"/proc/{pid}/cmdline").read())
+
     def get(self, path):
         c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         c.request("GET", path)
@@ -102,15 +109,21 @@ class Server:
             time.sleep(0.05)
         return state
 
-    def stream(self, question, leave_after=None, **fields):
-        """One streamed answer: {"text", "finish", "error", "done"}; leave_after: hang up after so many chunks."""
+    def stream(self, question, leave_after=None, begun=None, **fields):
+        """One streamed answer: {"text", "finish", "error", "done", "status"}; leave_after: hang up after so many chunks;
+        begun: called when the first has come, or none will."""
         c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         body = {"messages": [{"role": "user", "content": question}], "stream": True, **fields}
         c.request("POST", "/v1/chat/completions", json.dumps(body), {"Content-Type": "application/json"})
         r = c.getresponse()
         out = {"text": "", "finish": None, "error": None, "done": False, "status": r.status}
         chunks = 0
+        begun = begun or (lambda: None)
         try:
+            if r.status != 200:
+                out["error"] = json.loads(r.read())["error"]["message"]
+                begun()
+                return out
             for line in r:
                 line = line.decode().strip()
                 if line == "data: [DONE]":
@@ -124,12 +137,28 @@ class Server:
                         out["text"] += choice["delta"].get("content") or ""
                         out["finish"] = choice.get("finish_reason") or out["finish"]
                     chunks += 1
+                    if chunks == 1:
+                        begun()
                     if chunks == leave_after:
                         break
         finally:
             c.close()
             r.close()
         return out
+
+
+class Signals:
+    """Counts what other threads tell it."""
+
+    def __init__(self):
+        self.told = threading.Semaphore(0)
+
+    def tell(self):
+        self.told.release()
+
+    def wait_for(self, count):
+        for i in range(count):
+            check(self.told.acquire(timeout=60), f"only {i} of {count} streams have begun")
 
 
 def at_once(jobs):

@@ -94,7 +94,8 @@ struct witness {
       const auto die = (dice >> (i % 8)) % 16;
       tokens.push_back(die == 0 ? stop_token : die == 1 ? -1 : 100 + std::int32_t(die));
     }
-    auto outcomes = core.commit(m, tokens);
+    auto outcomes = core.commit(m, step.number, tokens);
+    RC_ASSERT(core.commit(m, step.number, tokens).empty()); // told twice
     auto next = outcomes.begin();
     for (std::size_t i = 0; i < step.rows.size(); ++i) {
       const auto& row = step.rows[i];

@@ -14,11 +14,6 @@ decode_sequence sequence(sequence_id id, std::int32_t prompt = 10, std::int32_t 
   return {.id = id, .prompt_tokens = prompt, .max_new_tokens = new_tokens, .stop_tokens = {2}};
 }
 
-template <std::size_t N>
-std::vector<decode_outcome> commit(decode_scheduler& core, const std::array<std::int32_t, N>& tokens) {
-  return core.commit(0, tokens);
-}
-
 } // namespace
 
 TEST_CASE("a row launched ahead of a stop token is dropped, and its slot is free only when it has come back") {
@@ -29,7 +24,7 @@ TEST_CASE("a row launched ahead of a stop token is dropped, and its slot is free
   REQUIRE(core.schedule(0)); // ahead: whether the first row's token stops is not known yet
   CHECK_FALSE(core.schedule(0));
 
-  const auto stopped = commit(core, std::array{2});
+  const auto stopped = core.commit(0, 0, std::array{2});
   REQUIRE(stopped.size() == 1);
   CHECK(stopped[0].end == ending::stop);
   CHECK(core.live() == 1); // the second row still writes to its blocks
@@ -37,7 +32,9 @@ TEST_CASE("a row launched ahead of a stop token is dropped, and its slot is free
   REQUIRE_FALSE(early.ok());
   CHECK(early.error().code == errc::out_of_blocks);
 
-  CHECK(commit(core, std::array{60}).empty());
+  CHECK(core.commit(0, 0, std::array{2}).empty()); // told twice
+  CHECK(core.live() == 1);
+  CHECK(core.commit(0, 1, std::array{60}).empty());
   CHECK(core.books().free == 8);
   CHECK(core.reserve(sequence(2)).ok());
 }
@@ -62,7 +59,7 @@ TEST_CASE("a second attempt waits for the steps of the first") {
   REQUIRE(core.schedule(0));
   core.cancel(1);
   CHECK(core.reserve(sequence(1)).error().code == errc::out_of_blocks);
-  CHECK(commit(core, std::array{60}).empty()); // nobody hears the token of the first attempt
+  CHECK(core.commit(0, 0, std::array{60}).empty()); // nobody hears the token of the first attempt
   CHECK(core.reserve(sequence(1)).ok());
   CHECK_FALSE(core.schedule(0)); // it has not started
 }

@@ -209,6 +209,7 @@ TEST_CASE("close_inbox waits for the handler that runs, and destroys it") {
       left_before_return = left.load();
       gone = watch.expired();
     });
+    std::this_thread::sleep_for(std::chrono::milliseconds(50)); // time for close_inbox to return too early, if it would
     go.set_value();
     closing.join();
     sending.join();

@@ -1,13 +1,13 @@
 // transport/tcp/outgoing.hpp: one stream to one peer: transfers go out, acknowledgements come back.
 //
 //   connection  new ─(first submit)─▶ dialling ─▶ shaking hands ─▶ connected ─▶ dead: everything open has failed
-//   transfer    submit ─▶ queue of its kind ─▶ writing ─▶ waiting for the ack ─▶ done       each step may end in
-//   deadline or peer_lost
+//   transfer    submit ─▶ queue of its kind ─▶ writing ─▶ waiting for the ack ─▶ done
+//               each step may end in deadline or peer_lost
 //
 // One transfer is written at a time; when it is out, the next comes from the most urgent queue that is not empty. A
 // transfer that passes its deadline while it is written takes the connection with it, for the rest of its bytes must
-// follow or nothing may. Threads everything on the endpoint's I/O thread; completions run there, and may destroy
-// nothing of this
+// follow or nothing may.
+// Threads everything on the endpoint's I/O thread; completions run there, and may destroy nothing of this
 #pragma once
 #include <array>
 #include <chrono>

@@ -1,6 +1,7 @@
 // test/actors/http/http_client.hpp: a plain HTTP/1.1 client over a blocking socket; it says what came, and hangs up
-// when told. Errors  a std::runtime_error: the test cannot go on Units   every wait ends after `patience`, which no
-// healthy run needs
+// when told.
+// Errors  a std::runtime_error: the test cannot go on
+// Units   every wait ends after `patience`, which no healthy run needs
 #pragma once
 #include <algorithm>
 #include <chrono>

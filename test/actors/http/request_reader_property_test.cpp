@@ -105,6 +105,28 @@ TEST_CASE("two lengths for one body are refused: another reader could see anothe
   CHECK(f.reader.problem()->status == 400);
 }
 
+TEST_CASE("a Transfer-Encoding that does not say where the body ends is refused: the body would be the next request") {
+  for (const auto* coding : {"gzip", "chunked, identity", "identity"}) {
+    CAPTURE(coding);
+    fed f;
+    f.add(std::string("POST / HTTP/1.1\r\nTransfer-Encoding: ") + coding + "\r\n\r\nGET /sneaked HTTP/1.1\r\n\r\n");
+    REQUIRE(f.reader.problem());
+    CHECK(f.reader.problem()->status == 400);
+  }
+}
+
+TEST_CASE("what stands between the chunks of a body is bounded too") {
+  const std::string head = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+  for (const auto* line : {"1;", "0\r\nX: "}) { // an extension; a trailer
+    CAPTURE(line);
+    fed f;
+    f.add(head + line);
+    for (int i = 0; i < 40 && !f.reader.problem(); ++i) f.add(std::string(1024, 'x'));
+    REQUIRE(f.reader.problem());
+    CHECK(f.reader.problem()->status == 400);
+  }
+}
+
 TEST_CASE("a client that waits for 100 Continue is told once") {
   fed f;
   f.add("POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n");

@@ -1,5 +1,6 @@
 // test/actors/http/scripted_engine.hpp: an engine that answers as the test says: it fails, stalls or talks on command,
-// which a healthy cluster cannot be made to do. Threads any; waits end after a minute, which no healthy run needs
+// which a healthy cluster cannot be made to do.
+// Threads any; waits end after a minute, which no healthy run needs
 #pragma once
 #include <chrono>
 #include <condition_variable>
