@@ -1,11 +1,10 @@
 #include "actors/chat_text.hpp"
 
 #include <algorithm>
-#include <fstream>
 #include <optional>
-#include <sstream>
 #include <string>
 
+#include "config/file.hpp"
 #include "model/chat_template.hpp"
 #include "model/json_fields.hpp"
 
@@ -20,14 +19,6 @@ struct chat_text::parts {
 };
 
 namespace {
-
-std::optional<std::string> read_file(const std::filesystem::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  if (!in) return std::nullopt;
-  std::ostringstream text;
-  text << in.rdbuf();
-  return std::move(text).str();
-}
 
 /// An empty object where there is no such file.
 result<nlohmann::json> read_object(const std::filesystem::path& file) {

@@ -1,12 +1,13 @@
 #include "config/topology.hpp"
 
 #include <algorithm>
-#include <fstream>
 #include <map>
 #include <set>
 #include <sstream>
 
 #include <toml++/toml.h>
+
+#include "config/file.hpp"
 
 namespace quadrant {
 namespace {
@@ -247,13 +248,9 @@ std::string to_toml(const topology& t) {
 }
 
 result<topology> read_topology(const std::filesystem::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  std::error_code ignored;
-  if (!in || std::filesystem::is_directory(file, ignored))
-    return {errc::not_found, "cannot read topology file " + file.string()};
-  std::ostringstream text;
-  text << in.rdbuf();
-  return parse_topology(text.str(), file.string());
+  const auto text = read_file(file);
+  if (!text) return {errc::not_found, "cannot read topology file " + file.string()};
+  return parse_topology(*text, file.string());
 }
 
 } // namespace quadrant

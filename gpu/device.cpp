@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 
+#include "config/check.hpp"
 #include "config/clock.hpp"
 
 namespace quadrant::gpu {
@@ -106,6 +107,7 @@ bool device::run_one(std::unique_lock<std::mutex>& hold, team& workers) {
   state_->ready.pop_front();
   auto work = std::move(s->items_.front().work);
   hold.unlock();
+  QCHECK(team::is_prepared());
   const auto start = steady_clock::monotonic_ns();
   work(workers);
   state_->busy_ns.fetch_add(std::uint64_t(steady_clock::monotonic_ns() - start), std::memory_order_relaxed);
@@ -120,6 +122,7 @@ bool device::run_one(std::unique_lock<std::mutex>& hold, team& workers) {
 }
 
 std::size_t device_pump::run() {
+  team::prepare_thread();
   team alone({});
   std::size_t ran = 0;
   for (bool again = true; std::exchange(again, false);)

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <limits>
 #include <new>
 
 #include <sys/mman.h>
@@ -90,11 +91,15 @@ packed_weight pack(dtype type, std::span<const float> w, std::int32_t out, std::
     for (std::int32_t g = 0; g < packed.groups(); ++g) {
       const auto first = g * group, end = std::min(in, first + group);
       float amax = 0;
-      for (auto k = first; k < end; ++k) amax = std::max(amax, std::fabs(row[k]));
-      const float scale = amax / float(top);
+      bool finite = true;
+      for (auto k = first; k < end; ++k) {
+        amax = std::max(amax, std::fabs(row[k]));
+        finite = finite && std::isfinite(row[k]);
+      }
+      const float scale = finite ? amax / float(top) : std::numeric_limits<float>::quiet_NaN(); // rule 4
       packed.scale.as<float>()[std::size_t(g) * std::size_t(packed.out_padded()) + std::size_t(n)] = scale;
       for (auto k = first; k < end; ++k) {
-        const auto q = scale == 0 ? 0 : std::clamp(int(std::nearbyintf(row[k] / scale)), -top, top);
+        const auto q = scale == 0 || !finite ? 0 : std::clamp(int(std::nearbyintf(row[k] / scale)), -top, top);
         if (type == dtype::i8)
           packed.data.as<std::int8_t>()[i8_index(packed, n, k)] = std::int8_t(q);
         else

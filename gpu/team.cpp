@@ -33,7 +33,12 @@ std::vector<int> usable_cores() {
   return list;
 }
 
-void team::prepare_thread() { _mm_setcsr(0x1f80); } // round to nearest, no flush to zero, no traps
+namespace {
+constexpr unsigned contract = 0x1f80, sticky = 0x3f; // round to nearest, no flush to zero, no traps; what has happened
+}
+
+void team::prepare_thread() { _mm_setcsr(contract); }
+bool team::is_prepared() noexcept { return (_mm_getcsr() & ~sticky) == contract; }
 
 team::team(team_options options) : options_(std::move(options)) {
   QCHECK(options_.cores.empty() || options_.cores.size() == std::size_t(options_.num_threads));
@@ -51,6 +56,7 @@ team::~team() {
 }
 
 void team::take_ranges() {
+  QCHECK(is_prepared());
   for (;;) {
     const auto begin = next_.fetch_add(grain_, std::memory_order_relaxed);
     if (begin >= items_) return;

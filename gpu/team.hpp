@@ -51,6 +51,7 @@ public:
 
   /// Sets the floating-point environment that the numerics contract needs (round to nearest, denormals kept).
   static void prepare_thread();
+  [[nodiscard]] static bool is_prepared() noexcept;
 
 private:
   void work(int index);

@@ -2,7 +2,8 @@
 //
 // The template's own words are trusted; every string that came in with the request is not, through concatenation,
 // slices, filters and macros. A string whose origin is in doubt is untrusted.
-// Limits  output and any one value 16 MB, 1e6 loop turns and macro calls together, 100 nested calls:
+// Limits  output and any one value 16 MB, 1e6 loop turns and macro calls together (looking at 32 members or 1024
+//         characters counts as one), 100 nested calls:
 //         errc::invalid_argument
 // Errors  parse: errc::corrupt, line and cause; errc::unavailable, a piece of Jinja that is not known here.
 //         render: errc::invalid_argument, line and cause; what raise_exception says comes through as it is.

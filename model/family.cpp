@@ -2,27 +2,7 @@
 
 #include <algorithm>
 
-#include "gpu/math.hpp"
-
 namespace quadrant::model {
-namespace {
-
-void fill_rope(shard& s) {
-  const auto half = s.config.head_dim / 2, positions = s.config.max_position_embeddings;
-  const double log_theta = gpu::log_f64(s.config.rope_theta);
-  s.rope_cos.resize(std::size_t(positions) * half);
-  s.rope_sin.resize(std::size_t(positions) * half);
-  for (std::int32_t i = 0; i < half; ++i) {
-    const double frequency = gpu::exp_f64(-log_theta * double(i) / double(half));
-    for (std::int32_t p = 0; p < positions; ++p) {
-      s.rope_cos[std::size_t(p) * half + i] = float(gpu::cos_f64(double(p) * frequency));
-      s.rope_sin[std::size_t(p) * half + i] = float(gpu::sin_f64(double(p) * frequency));
-    }
-  }
-}
-
-} // namespace
-
 shard::row_share shard::share_of(std::int32_t tokens) const noexcept {
   const auto part = (tokens + spec.tp - 1) / spec.tp;
   return {std::min(tokens, spec.tp_rank * part), std::min(tokens, (spec.tp_rank + 1) * part), part};
@@ -44,7 +24,7 @@ result<std::shared_ptr<const shard>> load_shard(weight_cache& weights, const sha
     }
     s->ffn.push_back(std::move(ffn));
   }
-  fill_rope(*s);
+  s->rope = weights.rope();
   s->program = families::qwen3_moe(*s);
   return std::shared_ptr<const shard>(std::move(s));
 }
@@ -56,6 +36,7 @@ void run_expert_ffn(const gpu::ops_table& ops, gpu::team& team, const gpu::numer
   const auto rows = offsets[num_experts] - offsets[0];
   if (rows == 0) return;
   const auto width = weights.down_ptr[0]->in, hidden = weights.down_ptr[0]->out;
+  const auto mid = scratch.mid.for_width(width);
   const bool wide_rows = numerics.expert_row == gpu::dtype::f32;
   float* down = wide_rows ? reinterpret_cast<float*>(out) : scratch.down;
   ops.grouped_linear(team, {.x = x,
@@ -68,8 +49,8 @@ void run_expert_ffn(const gpu::ops_table& ops, gpu::team& team, const gpu::numer
                       .rows = rows,
                       .cols = width,
                       .round_bf16 = numerics.activation == gpu::dtype::bf16,
-                      .out = scratch.mid.from_row(0)});
-  ops.grouped_linear(team, {.x = scratch.mid.from_row(0),
+                      .out = mid.from_row(0)});
+  ops.grouped_linear(team, {.x = mid.from_row(0),
                             .x_row = nullptr,
                             .offsets = offsets,
                             .num_experts = num_experts,

@@ -17,8 +17,8 @@ struct shard {
   shard_shape shape;
   gpu::kv_layout kv;
   attention_weights weights;
-  std::vector<ffn_weights> ffn;          ///< per layer of the shard; empty entries where expert groups serve it
-  std::vector<float> rope_cos, rope_sin; ///< [max_positions, head_dim / 2]
+  std::vector<ffn_weights> ffn; ///< per layer of the shard; empty entries where expert groups serve it
+  std::shared_ptr<const rope_tables> rope;
   step_program program;
 
   /// Share of `tokens` rows that this rank routes: [first, end).

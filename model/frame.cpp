@@ -25,11 +25,18 @@ gpu::act_view act_room::from_row(std::int64_t row) const noexcept {
           .scale_group = scale_group};
 }
 
+act_room act_room::for_width(std::int32_t width) const noexcept {
+  auto room = *this;
+  room.cols = width;
+  room.scale_group = width % 128 == 0 ? 128 : width;
+  return room;
+}
+
 expert_scratch expert_scratch::take(arena_cursor& cursor, const model_config& config, const gpu::numerics& numerics,
                                     std::int64_t rows, std::int32_t width) {
   expert_scratch room;
   room.gate_up = cursor.take<float>(std::size_t(rows) * 2 * width);
-  room.mid = act_room::take(cursor, numerics.activation, rows, width, width % 128 == 0 ? 128 : width);
+  room.mid = act_room::take(cursor, numerics.activation, rows, (width + 127) / 128 * 128, 128).for_width(width);
   room.down = cursor.take<float>(std::size_t(rows) * config.hidden_size);
   return room;
 }
@@ -46,8 +53,8 @@ frame::frame(const model_config& config, const gpu::numerics& numerics, const sh
 
 void frame::place(arena_cursor& c, const model_config& config, const gpu::numerics& n, const shard_spec& spec,
                   const shard_shape& shape) {
-  const std::size_t padded = std::size_t(limits_.tokens) + spec.tp; // row shares of the ranks are rounded up
-  const std::size_t pairs = padded * config.num_experts_per_tok;
+  const std::size_t padded = std::size_t(limits_.tokens) + spec.tp;           // row shares of the ranks are rounded up
+  const std::size_t pairs = padded * std::max(1, config.num_experts_per_tok); // a dense layer has a row a token
   const std::size_t hidden = config.hidden_size, head = config.head_dim;
   const auto outputs = std::size_t(limits_.outputs);
   const auto width = std::max(config.moe_intermediate_size, config.intermediate_size);

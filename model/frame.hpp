@@ -69,14 +69,17 @@ struct act_room {
                        std::int32_t scale_group);
   [[nodiscard]] std::int32_t scales_per_row() const noexcept { return scale_group == 0 ? 1 : cols / scale_group; }
   [[nodiscard]] gpu::act_view from_row(std::int64_t row) const noexcept;
+  /// The same room for rows of an FFN of this width: scales over 128 columns, or over all where 128 does not divide it.
+  [[nodiscard]] act_room for_width(std::int32_t width) const noexcept;
 };
 
 /// Scratch of an expert FFN over `rows` (token, expert) pairs.
 struct expert_scratch {
   float* gate_up = nullptr; ///< [rows, 2*width]
-  act_room mid;             ///< [rows, width], scales over 128 columns (rule 5)
+  act_room mid;             ///< [rows, width] for any width up to this (rule 5)
   float* down = nullptr;    ///< [rows, hidden]
 
+  /// `width`: the widest of the FFNs that use it.
   static expert_scratch take(arena_cursor& cursor, const model_config& config, const gpu::numerics& numerics,
                              std::int64_t rows, std::int32_t width);
 };
@@ -116,7 +119,7 @@ public:
   float* expert_weight = nullptr;                                ///< [T, top_k]
   std::int32_t *offsets = nullptr, *token_of_row = nullptr, *row_of_pair = nullptr;
   act_room sorted;                                 ///< [P, H] rows in expert order, only where experts are elsewhere
-  expert_scratch ffn;                              ///< only where they are here
+  expert_scratch ffn;                              ///< of the experts that are here, and of dense layers
   std::byte* expert_rows = nullptr;                ///< [P, H] in the profile's expert_row type
   float* last_x = nullptr;                         ///< [L, H]
   act_room last;                                   ///< [L, H]

@@ -18,6 +18,12 @@ std::string shown_json(const json& value) {
   return text.size() <= longest ? text : text.substr(0, longest) + "...";
 }
 
+std::string shown_text(std::string_view text) {
+  constexpr std::size_t longest = 120;
+  return json(text.substr(0, longest)).dump(-1, ' ', true, json::error_handler_t::replace) +
+         (text.size() > longest ? "..." : "");
+}
+
 const json* json_fields::find(const char* key) const {
   const auto found = object_.find(key);
   return found == object_.end() || found->is_null() ? nullptr : &*found;
@@ -26,7 +32,7 @@ const json* json_fields::find(const char* key) const {
 std::int32_t json_fields::integer(const char* key, std::int64_t low, std::int64_t high,
                                   std::optional<std::int64_t> fallback) {
   const auto* value = find(key);
-  if (value == nullptr && fallback) return std::int32_t(*fallback);
+  if (value == nullptr && fallback && *fallback >= low && *fallback <= high) return std::int32_t(*fallback);
   if (value == nullptr || !is_integer_in(*value, low, high))
     return fail(key, "must be a whole number from " + std::to_string(low) + " to " + std::to_string(high)),
            std::int32_t(low);

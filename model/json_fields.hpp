@@ -16,6 +16,8 @@ namespace quadrant::model {
 
 /// One line, cut where it is long: what messages show of a value.
 std::string shown_json(const nlohmann::json& value);
+/// The same of a text, quoted.
+std::string shown_text(std::string_view text);
 
 class json_fields {
 public:

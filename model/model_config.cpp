@@ -1,12 +1,12 @@
 #include "model/model_config.hpp"
 
 #include <algorithm>
-#include <fstream>
 #include <optional>
 #include <sstream>
 
 #include <nlohmann/json.hpp>
 
+#include "config/file.hpp"
 #include "config/hash.hpp"
 #include "model/json_fields.hpp"
 
@@ -14,14 +14,6 @@ namespace quadrant::model {
 namespace {
 
 using nlohmann::json;
-
-std::optional<std::string> read_text(const std::filesystem::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in) return std::nullopt;
-  std::ostringstream text;
-  text << in.rdbuf();
-  return text.str();
-}
 
 /// What is nested deeper than any field known here is dropped: a hostile file could nest deeper than the stack.
 json parse_shallow(std::string_view text) {
@@ -82,6 +74,10 @@ result<std::optional<stored_quantisation>> quantisation_of(const json& object, s
   if (q.bits != 4) weights.fail("num_bits", "must be 4, the one width known here", errc::unavailable);
   if (!q.symmetric) weights.fail("symmetric", "must be true: zero points are not known yet", errc::unavailable);
   if (q.group_size % 8 != 0) weights.fail("group_size", "must be a multiple of 8");
+  // "group" puts the columns of a group apart; "weight" and "static" only chose them.
+  if (const auto* order = weights.find("actorder"); order && *order != "weight" && *order != "static")
+    weights.fail("actorder", "must be absent, \"weight\" or \"static\": reordered columns are not known yet",
+                 errc::unavailable);
   if (weights.problem()) return *weights.problem();
   return std::optional(std::move(q));
 }
@@ -179,10 +175,10 @@ result<model_config> parse_model_config(std::string_view config_json, std::strin
 
 result<model_config> read_model_config(const std::filesystem::path& directory) {
   const auto file = directory / "config.json";
-  const auto text = read_text(file);
+  const auto text = read_file(file);
   if (!text)
     return {errc::not_found, "cannot read " + file.string() + "; --model wants a Hugging Face checkpoint directory"};
-  return parse_model_config(*text, read_text(directory / "generation_config.json").value_or("null"), file.string());
+  return parse_model_config(*text, read_file(directory / "generation_config.json").value_or("null"), file.string());
 }
 
 } // namespace quadrant::model

@@ -14,6 +14,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "model/json_fields.hpp"
+
 namespace quadrant::model {
 namespace {
 
@@ -36,19 +38,12 @@ failure broken(std::string_view file, const std::string& what) {
   return {errc::corrupt, std::string(file) + ": " + what};
 }
 
-/// A word of the file as one short printable line.
-std::string shown(std::string_view word) {
-  constexpr std::size_t longest = 120;
-  return json(word.substr(0, longest)).dump(-1, ' ', true, json::error_handler_t::replace) +
-         (word.size() > longest ? "..." : "");
-}
-
 result<tensor_bytes> read_tensor(const std::string& name, const json& entry, std::span<const std::byte> data,
                                  std::string_view file) {
-  const auto wrong = [&](const std::string& what) { return broken(file, "tensor " + shown(name) + " " + what); };
+  const auto wrong = [&](const std::string& what) { return broken(file, "tensor " + shown_text(name) + " " + what); };
   if (!entry.is_object() || !entry.contains("dtype") || !entry["dtype"].is_string()) return wrong("has no dtype");
   const auto type = parse_type(entry["dtype"].get_ref<const std::string&>());
-  if (!type) return wrong("has unknown dtype " + shown(entry["dtype"].get_ref<const std::string&>()));
+  if (!type) return wrong("has unknown dtype " + shown_text(entry["dtype"].get_ref<const std::string&>()));
   if (!entry.contains("shape") || !entry["shape"].is_array() || entry["shape"].size() > 8)
     return wrong("has no shape of at most 8 axes");
 
@@ -83,8 +78,8 @@ result<void> check_cover(const tensor_map& tensors, std::span<const std::byte> d
   const std::byte* covered = data.data();
   for (const auto& [start, entry] : starts) {
     const auto& [name, tensor] = *entry;
-    if (start < covered) return broken(file, "tensor " + shown(name) + " shares bytes with another");
-    if (start > covered) return broken(file, "no tensor owns the bytes before " + shown(name));
+    if (start < covered) return broken(file, "tensor " + shown_text(name) + " shares bytes with another");
+    if (start > covered) return broken(file, "no tensor owns the bytes before " + shown_text(name));
     covered = start + tensor.data.size();
   }
   if (covered != data.data() + data.size()) return broken(file, "no tensor owns its last bytes");
@@ -186,7 +181,7 @@ result<std::set<std::filesystem::path>> shards_of(const std::filesystem::path& p
   for (const auto& [tensor, file] : parsed["weight_map"].items()) {
     if (!file.is_string() ||
         file.get_ref<const std::string&>().find_first_of(std::string_view("/\0", 2)) != std::string::npos)
-      return broken(index_path.string(), "tensor " + shown(tensor) + " names no file of this directory");
+      return broken(index_path.string(), "tensor " + shown_text(tensor) + " names no file of this directory");
     shards.insert(path / file.get_ref<const std::string&>());
   }
   return shards;
@@ -204,7 +199,7 @@ result<checkpoint_files> checkpoint_files::open(const std::filesystem::path& pat
     files.files_.push_back(std::move(file));
     for (auto& [key, tensor] : tensors)
       if (!files.tensors_.emplace(key, std::move(tensor)).second)
-        return broken(path.string(), "tensor " + shown(key) + " is in two files");
+        return broken(path.string(), "tensor " + shown_text(key) + " is in two files");
   }
   return files;
 }

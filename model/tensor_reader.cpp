@@ -83,6 +83,9 @@ result<void> tensor_reader::append_rows(const std::string& linear, std::int64_t 
 result<void> tensor_reader::append_int4(const std::string& linear, std::int64_t first, std::int64_t count,
                                         std::int64_t in, int4_rows& to) const {
   const auto packed_name = linear + ".weight_packed", scale_name = linear + ".weight_scale";
+  for (const auto* other : {".weight_g_idx", ".weight_zero_point"})
+    if (files_.find(linear + other).ok())
+      return failure{errc::unavailable, "tensor " + linear + other + ": int4 with it is not known yet"};
   auto packed = find_matrix(files_, packed_name, first + count, in / 8);
   if (!packed) return packed.error();
   if (packed->type != tensor_type::i32 || in % 8 != 0)

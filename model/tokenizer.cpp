@@ -1,8 +1,6 @@
 #include "model/tokenizer.hpp"
 
-#include <fstream>
-#include <sstream>
-
+#include "config/file.hpp"
 #include "model/text/nfc.hpp"
 #include "model/text/tokenizer_file.hpp"
 #include "model/text/utf8.hpp"
@@ -63,11 +61,9 @@ marked_text valid_text(std::span<const text_span> spans) {
 
 result<tokenizer> tokenizer::open(const std::filesystem::path& path) {
   const auto file = std::filesystem::is_directory(path) ? path / "tokenizer.json" : path;
-  std::ifstream in(file, std::ios::binary);
-  if (!in) return {errc::not_found, "cannot read " + file.string() + "; a checkpoint needs its tokenizer.json"};
-  std::ostringstream text;
-  text << in.rdbuf();
-  return parse(text.view(), file.string());
+  const auto text = read_file(file);
+  if (!text) return {errc::not_found, "cannot read " + file.string() + "; a checkpoint needs its tokenizer.json"};
+  return parse(*text, file.string());
 }
 
 result<tokenizer> tokenizer::parse(std::string_view json, std::string_view name) {

@@ -5,6 +5,7 @@
 
 #include "config/hash.hpp"
 #include "gpu/math.hpp"
+#include "gpu/team.hpp"
 #include "model/tensor_reader.hpp"
 
 namespace quadrant::model {
@@ -15,17 +16,25 @@ constexpr std::int32_t weight_group = 128; ///< along K (rule 6)
 
 std::int32_t group_for(std::int32_t in) { return in % weight_group == 0 ? weight_group : in % 64 == 0 ? 64 : in; }
 
-/// Large checkpoints are known by the ends of each tensor: reading all of them would take minutes.
+/// All bytes of a checkpoint, or of each tensor of a large one 64 pieces, the first and the last among them: reading
+/// all of it would take minutes.
 std::uint64_t content_id(const checkpoint_files& files, const model_config& config, const gpu::numerics& numerics) {
-  constexpr std::size_t sample = 4096;
+  constexpr std::size_t large = std::size_t(1) << 30, piece = 4096, pieces = 64;
+  std::size_t whole = 0;
+  for (const auto& name : files.names()) whole += files.find(name)->data.size();
   std::uint64_t id = xxh3(gpu::to_string(numerics.name), rules_version);
   id = xxh3(to_hex(config.fingerprint()), id);
   for (const auto& name : files.names()) {
     const auto tensor = files.find(name);
     const auto data = tensor->data;
     id = xxh3(name, id);
-    id = xxh3(data.first(std::min(sample, data.size())), id);
-    id = xxh3(data.last(std::min(sample, data.size())), id);
+    if (whole <= large || data.size() <= piece * pieces) {
+      id = xxh3(data, id);
+      continue;
+    }
+    for (std::size_t i = 0; i < pieces; ++i)
+      id = xxh3(data.subspan((data.size() - piece) / (pieces - 1) * i, piece), id);
+    id = xxh3(data.last(piece), id);
   }
   return id;
 }
@@ -39,6 +48,7 @@ weight_cache::weight_cache(std::shared_ptr<const checkpoint_files> files, model_
 result<weight_ref> weight_cache::remember(const std::string& key, const std::function<result<weight_ref>()>& make) {
   const std::lock_guard hold(mutex_);
   if (auto known = known_[key].lock()) return known;
+  gpu::team::prepare_thread(); // packing rounds, too
   auto made = make();
   if (made) known_[key] = *made;
   return made;
@@ -104,6 +114,26 @@ result<weight_ref> weight_cache::embedding() {
   });
 }
 
+std::shared_ptr<const rope_tables> weight_cache::rope() {
+  const std::lock_guard hold(mutex_);
+  if (auto known = rope_.lock()) return known;
+  gpu::team::prepare_thread();
+  const auto made = std::make_shared<rope_tables>();
+  const auto half = config_.head_dim / 2, positions = config_.max_position_embeddings;
+  const double log_theta = gpu::log_f64(config_.rope_theta);
+  made->cos.resize(std::size_t(positions) * half);
+  made->sin.resize(std::size_t(positions) * half);
+  for (std::int32_t i = 0; i < half; ++i) {
+    const double frequency = gpu::exp_f64(-log_theta * double(i) / double(half));
+    for (std::int32_t p = 0; p < positions; ++p) {
+      made->cos[std::size_t(p) * half + i] = float(gpu::cos_f64(double(p) * frequency));
+      made->sin[std::size_t(p) * half + i] = float(gpu::sin_f64(double(p) * frequency));
+    }
+  }
+  rope_ = made;
+  return made;
+}
+
 result<attention_weights> weight_cache::attention(const shard_spec& spec) {
   QUADRANT_TRY(const auto shape, shape_of(config_, spec));
   const auto hidden = config_.hidden_size, head = config_.head_dim;
@@ -148,6 +178,10 @@ result<ffn_weights> weight_cache::ffn(std::int32_t layer, std::int32_t first, st
     QUADRANT_TRY(auto gate_up, linear({{prefix + "gate_proj", 0, width}, {prefix + "up_proj", 0, width}},
                                       config_.hidden_size, numerics_.expert));
     QUADRANT_TRY(auto down, linear({{prefix + "down_proj", 0, config_.hidden_size}}, width, numerics_.expert));
+    // The grouped op works through all experts in runs of one length.
+    if (!out.gate_up.empty() && (gate_up->group != out.gate_up[0]->group || down->group != out.down[0]->group))
+      return {errc::invalid_argument,
+              "tensor " + prefix + "*: its groups of scales are not as long as expert " + std::to_string(first) + "'s"};
     out.gate_up_ptr.push_back(gate_up.get());
     out.down_ptr.push_back(down.get());
     out.gate_up.push_back(std::move(gate_up));

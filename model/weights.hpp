@@ -41,6 +41,11 @@ struct attention_weights {
   weight_ref head;                   ///< this rank's vocabulary rows; null unless the shard samples
 };
 
+/// Of every position: [max_positions, head_dim / 2].
+struct rope_tables {
+  std::vector<float> cos, sin;
+};
+
 /// Reads a checkpoint into packed weights; the same weight asked for twice is the same object.
 class weight_cache {
 public:
@@ -50,9 +55,12 @@ public:
   /// Experts [first, end) of a MoE layer (model's numbering), or the whole FFN of a dense one (0, 1).
   result<ffn_weights> ffn(std::int32_t layer, std::int32_t first, std::int32_t end);
 
+  std::shared_ptr<const rope_tables> rope();
+
   [[nodiscard]] const model_config& config() const noexcept { return config_; }
   [[nodiscard]] const gpu::numerics& numerics() const noexcept { return numerics_; }
-  /// H(configuration, checkpoint content, profile, rules version): whose KV may meet whose.
+  /// H(configuration, checkpoint content, profile, rules version): whose KV may meet whose. Of a checkpoint of more than
+  /// 1 GiB, content means 64 pieces of 4 KiB of each tensor.
   [[nodiscard]] std::uint64_t numerics_id() const noexcept { return numerics_id_; }
 
 private:
@@ -71,6 +79,7 @@ private:
   std::uint64_t numerics_id_;
   std::mutex mutex_;
   std::map<std::string, std::weak_ptr<const gpu::packed_weight>> known_;
+  std::weak_ptr<const rope_tables> rope_;
 };
 
 } // namespace quadrant::model

@@ -93,8 +93,8 @@ private:
                                     .stride = stride,
                                     .weight = w.q_norm->data(),
                                     .eps = c.rms_norm_eps,
-                                    .cos = s.rope_cos.data(),
-                                    .sin = s.rope_sin.data(),
+                                    .cos = s.rope->cos.data(),
+                                    .sin = s.rope->sin.data(),
                                     .positions = f.positions,
                                     .tokens = f.tokens,
                                     .heads = s.shape.q_heads,
@@ -287,9 +287,7 @@ private:
       const auto count = rows.end - rows.first, hidden = s.config.hidden_size;
       const auto& w = s.ffn[std::size_t(layer)];
       const auto width = w.down_ptr[0]->in;
-      auto mid = f.ffn.mid;
-      mid.cols = width;
-      mid.scale_group = width % 128 == 0 ? 128 : width;
+      const auto mid = f.ffn.mid.for_width(width);
       e.ops->linear(team, {.x = f.act.from_row(0),
                            .rows = count,
                            .weight = w.gate_up_ptr[0],

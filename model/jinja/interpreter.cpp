@@ -15,7 +15,7 @@ namespace quadrant::model::jinja {
 
 namespace {
 
-constexpr int max_turns = 1'000'000;
+constexpr std::int64_t max_turns = 1'000'000;
 constexpr int max_calls = 100;
 constexpr int max_levels = 1000;     ///< at most 1 MB of stack, 4 MB under ASan (measured)
 constexpr int max_value_depth = 200; ///< the client's 100, and what the template puts around it
@@ -129,9 +129,19 @@ private:
     return value::text(std::move(text));
   }
 
-  result<void> spend_turn(int line) {
-    if (++turns_ > max_turns) return at_line(line, "more than 1000000 loop turns and calls");
+  result<void> spend_turn(int line, std::int64_t turns = 1) {
+    if ((turns_ += turns) > max_turns) return at_line(line, "more than 1000000 loop turns and calls");
     return {};
+  }
+  /// Something looks at every member or character of these values: as much work as so many turns.
+  template <class... Values>
+  result<void> spend_looks(int line, const Values&... values) {
+    return spend_turn(line, (looks(values) + ...));
+  }
+  static std::int64_t looks(const value& v) {
+    if (v.is_text()) return std::int64_t(v.chars().size() / 1024);
+    if (v.is_list()) return std::int64_t(v.as_list().size() / 32);
+    return v.is_dict() ? std::int64_t(v.as_dict().entries().size() / 32) : 0;
   }
 
   result<void> bind(scope& to, const std::vector<std::string>& names, const value& v, int line) {
@@ -248,7 +258,10 @@ private:
   [[gnu::noinline]] result<value> filter(const expression& e) {
     QUADRANT_TRY(const auto subject, evaluate(*e.operands[0]));
     QUADRANT_TRY(const auto with, arguments_of(e));
-    return at_line(e.line, apply_filter(e.word, subject, with));
+    QUADRANT_TRY(auto v, at_line(e.line, apply_filter(e.word, subject, with)));
+    const bool looks_at_one = e.word == "length" || e.word == "count" || e.word == "first" || e.word == "last";
+    QUADRANT_TRY_VOID(looks_at_one ? result<void>() : spend_looks(e.line, subject, v));
+    return v;
   }
 
   [[gnu::noinline]] result<value> test(const expression& e) {
@@ -297,20 +310,25 @@ private:
       if (e.operands[i + 1] != nullptr) {
         QUADRANT_TRY(bounds[i], evaluate(*e.operands[i + 1]));
       }
-    return at_line(e.line, slice_of(object, bounds[0], bounds[1], bounds[2]));
+    QUADRANT_TRY(auto v, at_line(e.line, slice_of(object, bounds[0], bounds[1], bounds[2])));
+    QUADRANT_TRY_VOID(spend_looks(e.line, v));
+    return v;
   }
 
   [[gnu::noinline]] result<value> binary(const expression& e) {
     QUADRANT_TRY(auto left, evaluate(*e.operands[0]));
     if (e.word == "and" || e.word == "or") return left.truth() == (e.word == "or") ? left : evaluate(*e.operands[1]);
     QUADRANT_TRY(const auto right, evaluate(*e.operands[1]));
-    return at_line(e.line, apply_binary(e.word, left, right));
+    QUADRANT_TRY(auto v, at_line(e.line, apply_binary(e.word, left, right)));
+    QUADRANT_TRY_VOID(spend_looks(e.line, v));
+    return v;
   }
 
   [[gnu::noinline]] result<value> comparison(const expression& e) {
     QUADRANT_TRY(auto left, evaluate(*e.operands[0]));
     for (std::size_t i = 0; i < e.words.size(); ++i) {
       QUADRANT_TRY(auto right, evaluate(*e.operands[i + 1]));
+      QUADRANT_TRY_VOID(spend_looks(e.line, left, right));
       QUADRANT_TRY(const bool holds, at_line(e.line, compare(e.words[i], left, right)));
       if (!holds) return value::boolean(false);
       left = std::move(right);
@@ -341,7 +359,9 @@ private:
       QUADRANT_TRY(const auto object, evaluate(*target.operands[0]));
       if (is_method(object, target.word)) {
         QUADRANT_TRY(const auto with, arguments_of(e));
-        return at_line(e.line, apply_method(object, target.word, with));
+        QUADRANT_TRY(auto v, at_line(e.line, apply_method(object, target.word, with)));
+        QUADRANT_TRY_VOID(spend_looks(e.line, object, v));
+        return v;
       }
       if (const auto* state = object.get_if<std::shared_ptr<const loop_state>>(); state && target.word == "cycle") {
         QUADRANT_TRY(const auto with, arguments_of(e));
@@ -397,7 +417,11 @@ private:
       return {errc::invalid_argument,
               message != nullptr ? message->str().text : "the chat template refuses these messages"};
     }
-    if (name != "namespace") return at_line(line, apply_function(name, with, now_));
+    if (name != "namespace") {
+      QUADRANT_TRY(auto v, at_line(line, apply_function(name, with, now_)));
+      QUADRANT_TRY_VOID(spend_looks(line, v));
+      return v;
+    }
     QUADRANT_TRY(const auto entries, at_line(line, apply_function("dict", with, now_)));
     QUADRANT_TRY_VOID(spend_turn(line));
     auto& space = spaces_.emplace_back();
@@ -409,7 +433,8 @@ private:
   std::deque<name_space> spaces_; ///< stay where they are, for values point to them
   std::shared_ptr<scope> global_, current_;
   marked_text out_;
-  int turns_ = 0, calls_ = 0, levels_ = 0;
+  std::int64_t turns_ = 0;
+  int calls_ = 0, levels_ = 0;
 };
 
 } // namespace

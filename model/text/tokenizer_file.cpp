@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "model/json_fields.hpp"
 #include "model/text/byte_alphabet.hpp"
 #include "model/text/nfc.hpp"
 
@@ -15,14 +16,8 @@ using nlohmann::json;
 
 constexpr std::int32_t max_id = 1 << 20; // the largest vocabularies have a quarter of that
 
-/// A word of the file as one short printable line.
-std::string shown(std::string_view word) {
-  constexpr std::size_t longest = 120;
-  return json(word.substr(0, longest)).dump(-1, ' ', false, json::error_handler_t::replace) +
-         (word.size() > longest ? "..." : "");
-}
 std::string shown_value(const json& value) {
-  if (value.is_string()) return shown(std::string_view(value.get_ref<const std::string&>()));
+  if (value.is_string()) return shown_text(std::string_view(value.get_ref<const std::string&>()));
   return value.is_structured() ? "a " + std::string(value.type_name()) : value.dump();
 }
 
@@ -93,7 +88,7 @@ private:
   result<void> words() {
     const auto& model = at(root_, "model");
     if (auto type = word(model, "type"); type != "BPE" && !(type.empty() && at(model, "merges").is_array()))
-      return unknown("model type " + shown(type), "BPE");
+      return unknown("model type " + shown_text(type), "BPE");
     if (flag(model, "byte_fallback")) return unknown("byte_fallback", "byte-level BPE");
     for (const char* affix : {"continuing_subword_prefix", "end_of_word_suffix"})
       if (!word(model, affix).empty()) return unknown(affix, "none");
@@ -103,7 +98,7 @@ private:
     const auto& vocab = at(model, "vocab");
     if (!vocab.is_object() || vocab.empty()) return broken("model.vocab is not an object with tokens");
     for (const auto& [letters, id] : vocab.items()) {
-      if (!is_id(id)) return broken("token " + shown(letters) + " has id " + shown_value(id));
+      if (!is_id(id)) return broken("token " + shown_text(letters) + " has id " + shown_value(id));
       const auto number = id.get<std::int32_t>();
       const auto* token = parts_.find_added(number);
       if (token != nullptr && token->content != letters)
@@ -147,11 +142,13 @@ private:
       const auto a = id_of(left), b = id_of(right), merged = id_of(both);
       if (makes_control(left) || makes_control(right) || makes_control(both)) continue;
       if (a == vocabulary::none || b == vocabulary::none || merged == vocabulary::none)
-        return broken("merge " + shown(both) + " names a token that is not in the vocabulary");
+        return broken("merge " + shown_text(both) + " names a token that is not in the vocabulary");
       parts_.merges.add_merge(a, b, merged);
     }
     const auto unknown_token = word(model, "unk_token");
-    const auto unknown_id = unknown_token.empty() ? vocabulary::none : token_id(unknown_token);
+    // Bytes that the vocabulary lacks become this one, unless a client's text would be a control token then.
+    const auto unknown_id =
+        unknown_token.empty() || makes_control(unknown_token) ? vocabulary::none : token_id(unknown_token);
     parts_.merges.seal(parts_.words, flag(model, "ignore_merges"), unknown_id);
     return {};
   }
@@ -178,7 +175,7 @@ private:
     if (type == "NFC")
       parts_.normalises = true;
     else if (!part.is_null())
-      return unknown("normalizer " + shown(type), "NFC, Sequence");
+      return unknown("normalizer " + shown_text(type), "NFC, Sequence");
     return {};
   }
 
@@ -210,7 +207,7 @@ private:
     if (text.empty() || text.find("\\E") != text.rfind("\\E")) return broken("a Split has no usable pattern");
     const auto behaviour = word(part, "behavior");
     if (behaviour != "Isolated" && behaviour != "Removed")
-      return unknown("Split behavior " + shown(behaviour), "Isolated, Removed");
+      return unknown("Split behavior " + shown_text(behaviour), "Isolated, Removed");
     return add_split(text,
                      behaviour == "Isolated" ? pretokenizer::delimiter::isolated : pretokenizer::delimiter::removed,
                      flag(part, "invert"));
@@ -226,7 +223,7 @@ private:
     if (type == "Digits")
       return add_split(flag(part, "individual_digits") ? R"(\p{N})" : R"(\p{N}+)", pretokenizer::delimiter::isolated,
                        false);
-    if (type != "ByteLevel") return unknown("pre_tokenizer " + shown(type), "Sequence, Split, Digits, ByteLevel");
+    if (type != "ByteLevel") return unknown("pre_tokenizer " + shown_text(type), "Sequence, Split, Digits, ByteLevel");
     byte_level_ = true;
     if (flag(part, "add_prefix_space", true)) parts_.cutter.prefix_space();
     if (!flag(part, "use_regex", true)) return {};
@@ -237,7 +234,7 @@ private:
   result<void> decoder(const json& part) {
     const auto type = word(part, "type");
     if (part.is_null() || type == "ByteLevel") return {};
-    return unknown("decoder " + shown(type), "ByteLevel");
+    return unknown("decoder " + shown_text(type), "ByteLevel");
   }
 
   result<void> post_processor(const json& part) {
@@ -246,7 +243,7 @@ private:
     if (type == "Sequence" && at(part, "processors").is_array())
       return each(at(part, "processors"), [this](const json& inner) { return post_processor(inner); });
     if (type != "TemplateProcessing")
-      return unknown("post_processor " + shown(type), "ByteLevel, TemplateProcessing, Sequence");
+      return unknown("post_processor " + shown_text(type), "ByteLevel, TemplateProcessing, Sequence");
     bool after_text = false;
     for (const auto& piece : at(part, "single")) {
       if (at(piece, "Sequence").is_object()) {

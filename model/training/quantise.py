@@ -14,7 +14,7 @@ import numpy as np
 
 import checkpoint
 
-CLIPS = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75)  # those that train.py rounds with
+CLIPS = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75)  # train.py rounds with them too
 
 
 def quantise(weight, group):

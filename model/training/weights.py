@@ -9,7 +9,8 @@ import mmap
 import numpy as np
 import torch
 
-CLIPS = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75)
+from quantise import CLIPS
+
 CHUNK = 1 << 17  # values: what one pass of the update keeps in the cache
 
 

@@ -46,6 +46,20 @@ TEST_CASE("packed_weight") {
       },
       40);
 
+  property("a group of weights with a NaN or an Inf among them is NaN, and its neighbours are not",
+           [](std::uint64_t seed) {
+             op_data d(seed);
+             const std::int32_t out = 3, in = 96, group = 32;
+             std::vector<float> w(std::size_t(out) * in, 0.5f);
+             const auto bad = std::size_t(d.below(out * in));
+             w[bad] = d.one_of({NAN, INFINITY, -INFINITY});
+             for (const auto type : {dtype::i8, dtype::i4}) {
+               std::vector<float> back(w.size());
+               gpu::unpack(gpu::pack(type, w, out, in, group), back);
+               for (std::size_t i = 0; i < w.size(); ++i) RC_ASSERT(std::isnan(back[i]) == (i / group == bad / group));
+             }
+           });
+
   property("a checkpoint's own int4 keeps every nibble, scale and zero", [](std::uint64_t seed) {
     op_data d(seed);
     const auto out = d.between(1, 40), in = d.between(1, 200), group = d.one_of({32, 64, 128, in}), zero = d.below(16);

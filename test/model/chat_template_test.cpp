@@ -228,6 +228,11 @@ TEST_CASE("a template that would take too much is stopped") {
   };
   stopped("{% for i in range(2000) %}{% for j in range(2000) %}{% endfor %}{% endfor %}", "1000000 loop turns");
   stopped("{{ range(100000000)|list }}", "1000000 numbers");
+  stopped("{% for i in range(100000) %}{% set x = range(1000000) %}{% endfor %}", "1000000 loop turns");
+  stopped("{% set l = range(10000)|list %}{% for i in l %}{% set x = l|map('abs')|list %}{% endfor %}",
+          "1000000 loop turns");
+  stopped("{% set l = range(10000)|list %}{% for i in l %}{{ -1 in l }}{% endfor %}", "1000000 loop turns");
+  stopped("{% set t = 'x' * 10000000 %}{% for i in range(10000) %}{{ 'y' in t }}{% endfor %}", "1000000 loop turns");
   stopped("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "100 nested calls");
   stopped("{{ 'x' * 100000000 }}", "16 MB");
   stopped("{% set n = namespace(x='xxxxxxxx') %}{% for i in range(40) %}{% set n.x = n.x ~ n.x %}{% endfor %}",

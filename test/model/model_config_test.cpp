@@ -60,6 +60,7 @@ TEST_CASE("a bad field of config.json is one line: file, field, what is allowed"
   refuses("num_attention_heads", 3, "must divide by num_key_value_heads (2)");
   refuses("head_dim", 63, "must be a multiple of 8");
   refuses("num_experts_per_tok", 33, "must be at most num_experts (32)");
+  refuses("num_experts_per_tok", nullptr, "it is missing"); // none would be served without a word
   refuses("moe_intermediate_size", 100, "must be a multiple of 32");
   refuses("mlp_only_layers", json{6}, "from 0 to 5, or a list of them");
   refuses("norm_topk_prob", 1, "must be true or false");
@@ -77,6 +78,7 @@ TEST_CASE("a bad field of config.json is one line: file, field, what is allowed"
   refuses("quantization_config/config_groups/group_0/weights/num_bits", 8, "must be 4", errc::unavailable);
   refuses("quantization_config/config_groups/group_0/weights/group_size", 100, "must be a multiple of 8");
   refuses("quantization_config/config_groups/group_0/weights/symmetric", false, "must be true", errc::unavailable);
+  refuses("quantization_config/config_groups/group_0/weights/actorder", "group", "reordered", errc::unavailable);
 }
 
 TEST_CASE("a long wrong value is cut in the message") { refuses("hidden_size", std::string(100000, 'x'), "xxx..."); }

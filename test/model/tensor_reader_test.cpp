@@ -86,9 +86,12 @@ TEST_CASE("int4 whose parts do not fit is told so") {
   w.add<std::uint16_t>("a.weight_scale", "BF16", {1, 3}, {0, 0, 0});
   w.add<std::uint32_t>("b.weight_packed", "I32", {1, 2}, {0, 0});
   w.add<float>("c.weight_packed", "F32", {1, 2}, {0, 0});
+  for (const auto* part : {"d.weight_g_idx", "e.weight_zero_point"}) w.add<std::uint32_t>(part, "I32", {1}, {0});
   const stored s(w);
   const tensor_reader reader(*s.files);
   int4_rows rows;
+  CHECK(reader.append_int4("d", 0, 1, 16, rows).error().code == errc::unavailable);
+  CHECK(reader.append_int4("e", 0, 1, 16, rows).error().code == errc::unavailable);
   CHECK(reader.append_int4("a", 0, 1, 16, rows).error().message ==
         "tensor a.weight_scale: its shape does not fit a.weight_packed");
   CHECK(reader.append_int4("b", 0, 1, 16, rows).error().code == errc::not_found);

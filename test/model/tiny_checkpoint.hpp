@@ -22,11 +22,11 @@ public:
       matrix(at + "self_attn.v_proj", kv_heads * head_dim, hidden, 1);
       matrix(at + "self_attn.o_proj", hidden, q_heads * head_dim, 1);
       if (layer == dense_layer) {
-        ffn(at + "mlp.");
+        ffn(at + "mlp.", dense_width);
         continue;
       }
       matrix(at + "mlp.gate", experts, hidden, 1.5f);
-      for (int e = 0; e < experts; ++e) ffn(at + "mlp.experts." + std::to_string(e) + ".");
+      for (int e = 0; e < experts; ++e) ffn(at + "mlp.experts." + std::to_string(e) + ".", width);
     }
     norm("model.norm", hidden);
     write_file(folder_.path() / "model.safetensors", tensors_.bytes());
@@ -39,7 +39,7 @@ public:
                                    {"num_experts", experts},
                                    {"num_experts_per_tok", 2},
                                    {"moe_intermediate_size", width},
-                                   {"intermediate_size", width},
+                                   {"intermediate_size", dense_width},
                                    {"mlp_only_layers", {dense_layer}},
                                    {"norm_topk_prob", true},
                                    {"vocab_size", vocab},
@@ -49,7 +49,7 @@ public:
   }
 
   static constexpr int hidden = 64, num_layers = 3, dense_layer = 1, q_heads = 4, kv_heads = 2, head_dim = 32,
-                       experts = 4, width = 64, vocab = 128;
+                       experts = 4, width = 64, dense_width = 256, vocab = 128;
 
   [[nodiscard]] const std::filesystem::path& path() const { return folder_.path(); }
   [[nodiscard]] model::checkpoint_files files() const {
@@ -84,10 +84,10 @@ private:
     for (int i = 0; i < size; ++i) w.push_back(1 + 0.2f * draw());
     tensors_.add(name + ".weight", "F32", {size}, w);
   }
-  void ffn(const std::string& prefix) {
-    matrix(prefix + "gate_proj", width, hidden, 1.5f);
-    matrix(prefix + "up_proj", width, hidden, 1.5f);
-    matrix(prefix + "down_proj", hidden, width, 1);
+  void ffn(const std::string& prefix, int wide) {
+    matrix(prefix + "gate_proj", wide, hidden, 1.5f);
+    matrix(prefix + "up_proj", wide, hidden, 1.5f);
+    matrix(prefix + "down_proj", hidden, wide, 1);
   }
 
   temporary_folder folder_;

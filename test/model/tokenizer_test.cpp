@@ -129,6 +129,22 @@ TEST_CASE("bytes that are no UTF-8 count as U+FFFD") {
   CHECK(t.decode(t.encode("a\xff\xc3z", special_tokens::parse), true) == "a\ufffd\ufffdz");
 }
 
+TEST_CASE("bytes that a vocabulary lacks never become a control token") {
+  auto file = default_file();
+  auto& words = file["model"]["vocab"];
+  words.erase("a");
+  auto kept = json::array();
+  for (const auto& merge : file["model"]["merges"])
+    if (merge.dump().find('a') == std::string::npos) kept.push_back(merge);
+  file["model"]["merges"] = kept;
+  for (const auto& token : file["added_tokens"]) {
+    file["model"]["unk_token"] = token["content"];
+    CHECK(tokenizer::parse(file.dump(), "t.json")->encode("a", special_tokens::as_text).empty());
+  }
+  file["model"]["unk_token"] = "b";
+  CHECK(tokenizer::parse(file.dump(), "t.json")->encode("a", special_tokens::as_text) == ids{words["b"].get<int>()});
+}
+
 TEST_CASE("merges may be pairs or strings") {
   auto file = default_file();
   const auto before = tokenizer::parse(file.dump(), "t.json")->encode("What is a violin?", special_tokens::parse);

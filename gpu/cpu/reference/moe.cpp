@@ -47,12 +47,13 @@ void moe_sort(team&, const moe_sort_args& a) {
   const auto pairs = std::int64_t(a.tokens) * a.top_k;
   for (std::int64_t i = 0; i < pairs; ++i) ++a.offsets[a.expert[i] + 1];
   for (std::int32_t e = 0; e < a.num_experts; ++e) a.offsets[e + 1] += a.offsets[e];
-  std::vector<std::int32_t> next(a.offsets, a.offsets + a.num_experts);
-  for (std::int64_t i = 0; i < pairs; ++i) {
-    const auto row = next[std::size_t(a.expert[i])]++;
+  for (std::int64_t i = 0; i < pairs; ++i) { // offsets[e]: the next row of expert e, at last its end
+    const auto row = a.offsets[a.expert[i]]++;
     a.token_of_row[row] = std::int32_t(i / a.top_k);
     a.row_of_pair[i] = row;
   }
+  std::copy_backward(a.offsets, a.offsets + a.num_experts, a.offsets + a.num_experts + 1);
+  a.offsets[0] = 0;
 }
 
 void gather_rows(team& t, const gather_rows_args& a) {

@@ -78,8 +78,8 @@ struct attend_item {
     std::uint8_t weight[block_tokens]; ///< i8
   };
 
-  static void soften(const query& q, const kv_tile& tile, std::int32_t count, const i32x16 (&dot)[tile_words],
-                     scores& out) {
+  static void softmax_tile(const query& q, const kv_tile& tile, std::int32_t count, const i32x16 (&dot)[tile_words],
+                           scores& out) {
     f32x16 s[tile_words], p[tile_words];
     auto top = all(-inf_f32);
     bool nan = false;
@@ -117,7 +117,7 @@ struct attend_item {
     return nearest(pick(at_most(all(0.0f), x), x, all(0.0f)));
   } // NaN gives 0
 
-  static void soften(std::int32_t count, const f32x16 (&dot)[tile_words], scores& out) {
+  static void softmax_tile(std::int32_t count, const f32x16 (&dot)[tile_words], scores& out) {
     auto top = all(-inf_f32), sum = all(0.0f);
     bool nan = false;
     for (int w = 0; w < tile_words; ++w) {
@@ -156,7 +156,7 @@ struct attend_item {
       auto& q = queries[q0 + r];
       const auto count = count_for(q);
       most = std::max(most, count);
-      soften(q, tile, count, dot[r], s[r]);
+      softmax_tile(q, tile, count, dot[r], s[r]);
       f[r] = fold_or_begin(q.sum, s[r].sum);
       x[r] = reinterpret_cast<const std::byte*>(s[r].weight);
     }
@@ -191,7 +191,7 @@ struct attend_item {
       auto& q = queries[q0 + r];
       const auto count = count_for(q);
       scores s;
-      soften(count, dot[r], s);
+      softmax_tile(count, dot[r], s);
       const auto f = fold_or_begin(q.sum, s.sum);
       const float* weights[1] = {s.p};
       by_panels<1>(head_dim() / 16, [&](std::int32_t p, auto num_panels) {

@@ -1,4 +1,4 @@
-// gpu/cpu/simd/scratch.hpp: memory of one thread that stays between calls, so that no op allocates once it is warm.
+// gpu/cpu/simd/scratch.hpp: memory of one thread that stays between calls, so that a warm op need not allocate.
 // Threads every thread has its own; a range of team::parallel may read what the op's caller wrote
 #pragma once
 #include <cstddef>

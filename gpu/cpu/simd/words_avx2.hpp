@@ -104,9 +104,6 @@ QUADRANT_WORD i32x16 add(i32x16 a, i32x16 b) { return {_mm256_add_epi32(a.lo, b.
 QUADRANT_WORD i32x16 sub(i32x16 a, i32x16 b) { return {_mm256_sub_epi32(a.lo, b.lo), _mm256_sub_epi32(a.hi, b.hi)}; }
 QUADRANT_WORD i32x16 both(i32x16 a, i32x16 b) { return {_mm256_and_si256(a.lo, b.lo), _mm256_and_si256(a.hi, b.hi)}; }
 QUADRANT_WORD i32x16 either(i32x16 a, i32x16 b) { return {_mm256_or_si256(a.lo, b.lo), _mm256_or_si256(a.hi, b.hi)}; }
-QUADRANT_WORD mask16 higher_than(i32x16 a, i32x16 b) {
-  return {_mm256_castsi256_ps(_mm256_cmpgt_epi32(a.lo, b.lo)), _mm256_castsi256_ps(_mm256_cmpgt_epi32(a.hi, b.hi))};
-}
 template <int N>
 QUADRANT_WORD i32x16 left(i32x16 a) {
   return {_mm256_slli_epi32(a.lo, N), _mm256_slli_epi32(a.hi, N)};

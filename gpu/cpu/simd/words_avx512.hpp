@@ -60,7 +60,6 @@ QUADRANT_WORD i32x16 add(i32x16 a, i32x16 b) { return _mm512_add_epi32(a, b); }
 QUADRANT_WORD i32x16 sub(i32x16 a, i32x16 b) { return _mm512_sub_epi32(a, b); }
 QUADRANT_WORD i32x16 both(i32x16 a, i32x16 b) { return _mm512_and_si512(a, b); }
 QUADRANT_WORD i32x16 either(i32x16 a, i32x16 b) { return _mm512_or_si512(a, b); }
-QUADRANT_WORD mask16 higher_than(i32x16 a, i32x16 b) { return _mm512_cmpgt_epi32_mask(a, b); }
 template <int N>
 QUADRANT_WORD i32x16 left(i32x16 a) {
   return _mm512_slli_epi32(a, N);
