@@ -86,6 +86,29 @@ TEST_CASE("a cancelled stream ends at once and frees its blocks while others go 
   CHECK(test::settled(*engine).blocks_used == 0);
 }
 
+TEST_CASE("a sink that throws ends its request and holds nothing") {
+  class thrower final : public actors::token_sink {
+  public:
+    void token(std::int32_t index, std::int32_t, std::uint64_t) override {
+      if (index == 3) throw std::runtime_error("no more");
+    }
+    void logits(std::int32_t, std::int32_t, std::span<const float>) override {}
+    void finished(actors::finish) override { ended.set_value(); }
+    void failed(const failure&) override { ended.set_value(); }
+    std::promise<void> ended;
+  };
+  const test::tiny_checkpoint model(10);
+  const auto engine = start(model, {});
+  const auto sink = std::make_shared<thrower>();
+  engine->submit(prompt(5, 400), sink);
+  CHECK(sink->ended.get_future().wait_for(std::chrono::seconds(60)) == std::future_status::ready);
+  const auto now = test::settled(*engine);
+  CHECK(now.serving);
+  CHECK(now.blocks_used == 0);
+  CHECK(now.requests_live == 0);
+  CHECK(ask(*engine, prompt(5, 4)).sink->wait().ok());
+}
+
 TEST_CASE("what cannot be served is refused in one line") {
   const test::tiny_checkpoint model(5);
   const auto engine = start(model, {});
@@ -130,7 +153,7 @@ TEST_CASE("the logits of a prompt are the same from one worker and from many") {
 
 TEST_CASE("status names every actor of the design") {
   const test::tiny_checkpoint model(8);
-  const auto engine = start(model, all_apart());
+  const auto engine = start(model, all_apart()), other = start(model, {});
   const auto running = ask(*engine, prompt(100, 300));
   REQUIRE(running.sink->has(1));
   const auto now = engine->status();
@@ -142,6 +165,8 @@ TEST_CASE("status names every actor of the design") {
         "decode worker decode.1", "expert group experts.prefill.1", "expert group experts.decode.0"})
     CHECK_MESSAGE(has(role), role);
   CHECK(now.requests_live == 1);
+  for (auto* e : {engine.get(), other.get()}) // of the two engines in this process each knows its own actors
+    CHECK(std::ranges::count(e->status().actors, "gateway", &actors::actor_status::role) == 1);
   CHECK(now.blocks_used > 0);
   CHECK(running.sink->wait().ok());
   const auto later = test::settled(*engine);

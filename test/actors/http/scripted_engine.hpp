@@ -60,11 +60,6 @@ public:
     const std::lock_guard hold(mutex_);
     status_ = now;
   }
-  void forget() {
-    const std::lock_guard hold(mutex_);
-    submissions_.clear();
-    taken_ = 0;
-  }
 
 private:
   void wait(const std::function<bool()>& for_what, const char* complaint) {
