@@ -159,7 +159,7 @@ void supervisor::down(const caf::down_msg& message) {
   for (auto& [name, n] : nodes_)
     if (n.agent && n.agent.address() == message.source) {
       n.lost = true;
-      const auto reason = "process " + name + " (pid " + std::to_string(n.pid) + ") ended";
+      const auto reason = "process " + name + " (pid " + std::to_string(n.pid) + ") ended or stopped answering";
       for (const auto& name_of_worker : n.runs) lose(name_of_worker, reason);
       return;
     }
