@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "model/jinja/access.hpp"
+#include "model/jinja/budget.hpp"
 #include "model/jinja/filters.hpp"
 #include "model/jinja/functions.hpp"
 #include "model/jinja/operators.hpp"
@@ -15,26 +16,11 @@ namespace quadrant::model::jinja {
 
 namespace {
 
-constexpr std::int64_t max_turns = 1'000'000;
-constexpr int max_calls = 100;
-constexpr int max_levels = 1000;     ///< at most 1 MB of stack, 4 MB under ASan (measured)
 constexpr int max_value_depth = 200; ///< the client's 100, and what the template puts around it
 
 constexpr std::string_view functions[] = {"namespace", "raise_exception", "strftime_now", "range", "dict"};
 
 enum class flow : std::uint8_t { on, leave_loop, next_turn };
-
-/// Counts one up while it lives.
-class counted {
-public:
-  explicit counted(int& count) : count_(count) { ++count_; }
-  ~counted() { --count_; }
-  counted(const counted&) = delete;
-  counted& operator=(const counted&) = delete;
-
-private:
-  int& count_;
-};
 
 class interpreter {
 public:
@@ -66,9 +52,9 @@ private:
   // Statements
 
   result<flow> execute(const block& b) {
-    const counted level(levels_);
+    const auto level = budget_.level();
     for (const auto& s : b.statements) {
-      if (levels_ > max_levels) return at_line(s.line, "nested too deep");
+      if (level.too_deep()) return at_line(s.line, "nested too deep");
       QUADRANT_TRY(const auto next, execute(s));
       if (next != flow::on) return next;
     }
@@ -129,19 +115,14 @@ private:
     return value::text(std::move(text));
   }
 
-  result<void> spend_turn(int line, std::int64_t turns = 1) {
-    if ((turns_ += turns) > max_turns) return at_line(line, "more than 1000000 loop turns and calls");
+  static result<void> within(bool budget, int line) {
+    if (!budget) return at_line(line, "more than 1000000 loop turns and calls");
     return {};
   }
-  /// Something looks at every member or character of these values: as much work as so many turns.
+  result<void> spend_turn(int line) { return within(budget_.spend_turn(), line); }
   template <class... Values>
   result<void> spend_looks(int line, const Values&... values) {
-    return spend_turn(line, (looks(values) + ...));
-  }
-  static std::int64_t looks(const value& v) {
-    if (v.is_text()) return std::int64_t(v.chars().size() / 1024);
-    if (v.is_list()) return std::int64_t(v.as_list().size() / 32);
-    return v.is_dict() ? std::int64_t(v.as_dict().entries().size() / 32) : 0;
+    return within(budget_.spend_looks(values...), line);
   }
 
   result<void> bind(scope& to, const std::vector<std::string>& names, const value& v, int line) {
@@ -207,8 +188,8 @@ private:
   // Expressions
 
   result<value> evaluate(const expression& e) {
-    const counted level(levels_);
-    if (levels_ > max_levels) return at_line(e.line, "nested too deep");
+    const auto level = budget_.level();
+    if (level.too_deep()) return at_line(e.line, "nested too deep");
     auto v = evaluate_kind(e);
     if (!v) return v;
     const auto size = v->size();
@@ -384,8 +365,8 @@ private:
 
   [[gnu::noinline]] result<value> call_macro(const callable& f, const arguments& with, int line) {
     const auto& macro = *f.macro;
-    const counted one_more(calls_);
-    if (calls_ > max_calls) return at_line(line, "more than 100 nested calls");
+    const auto one_more = budget_.call();
+    if (one_more.too_deep()) return at_line(line, "more than 100 nested calls");
     QUADRANT_TRY_VOID(spend_turn(line));
     if (with.positional.size() > macro.names.size())
       return at_line(line, "macro '" + f.name + "' takes " + std::to_string(macro.names.size()) + " arguments");
@@ -433,8 +414,7 @@ private:
   std::deque<name_space> spaces_; ///< stay where they are, for values point to them
   std::shared_ptr<scope> global_, current_;
   marked_text out_;
-  std::int64_t turns_ = 0;
-  int calls_ = 0, levels_ = 0;
+  budget budget_;
 };
 
 } // namespace
