@@ -7,7 +7,6 @@
 using namespace quadrant;
 using namespace quadrant::test;
 using actors::finish;
-using actors::http::http_server;
 using nlohmann::json;
 
 TEST_CASE("a plain answer comes whole, on a connection that can be used again") {
