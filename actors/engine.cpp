@@ -74,8 +74,7 @@ public:
     if (options_.joinable) options_.joinable(control_port_);
 
     const auto& processes = plan_->layout().processes;
-    if (processes.empty())
-      agent_ = system_.spawn<node_agent, caf::detached>("main", supervisor_, [](const failure&) {});
+    if (processes.empty()) agent_ = system_.spawn<node_agent>("main", supervisor_, [](const failure&) {});
     if (options_.start_nodes) {
       const auto program =
           options_.executable.empty() ? std::filesystem::read_symlink("/proc/self/exe") : options_.executable;
@@ -189,6 +188,8 @@ result<supervisor_actor> connect(caf::actor_system& system, const std::string& h
 result<std::unique_ptr<engine>> engine::start(engine_options options) {
   const auto precision = gpu::parse_precision(options.layout.precision);
   if (!precision) return wrong("precision must be f32, bf16, w8a8 or w4a8, not " + options.layout.precision);
+  QUADRANT_TRY(options.layout,
+               parse_topology(to_toml(options.layout), "layout")); // one made in code is checked as a file is
   QUADRANT_TRY(auto config, model::read_model_config(options.model));
   QUADRANT_TRY(auto plan, cluster_plan::make(options.layout, config, gpu::numerics_of(*precision)));
   auto made =
@@ -204,10 +205,9 @@ result<void> run_node(const std::string& host, std::uint16_t port, const std::st
   QUADRANT_TRY(const auto supervisor, connect(system, host, port));
   std::promise<failure> ended;
   auto reason = ended.get_future();
-  const node_actor agent =
-      system.spawn<node_agent, caf::detached>(name, supervisor, [&, told = false](const failure& why) mutable {
-        if (!std::exchange(told, true)) ended.set_value(why);
-      });
+  const node_actor agent = system.spawn<node_agent>(name, supervisor, [&, told = false](const failure& why) mutable {
+    if (!std::exchange(told, true)) ended.set_value(why);
+  });
   result<void> outcome;
   while (!stop()) {
     if (reason.wait_for(poll_period) != std::future_status::ready) continue;

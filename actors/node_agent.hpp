@@ -1,5 +1,6 @@
 // actors/node_agent.hpp: one per process: loads and starts the workers that the supervisor assigns to it, and reports
-// its actors. Loading blocks for seconds: this actor is detached, with a thread of its own.
+// its actors. Loading blocks one of the process's two CAF threads for seconds. (A detached actor would have a thread of
+// its own, but CAF waits for that at the end, and for ever where a message that never arrived still names the actor.)
 #pragma once
 #include <functional>
 #include <memory>

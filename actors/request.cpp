@@ -179,8 +179,8 @@ void live_request::end(finish why) {
   if (over_) return;
   over_ = true;
   now(why == finish::cancelled ? "cancelled" : "done");
+  give_back(); // first: a sink may throw
   sink_->finished(why);
-  give_back();
   quit();
 }
 
@@ -188,8 +188,8 @@ void live_request::fail(const failure& why) {
   if (over_) return;
   over_ = true;
   now("failed");
-  sink_->failed(why);
   give_back();
+  sink_->failed(why);
   quit();
 }
 
@@ -198,7 +198,10 @@ void live_request::fail(const failure& why) {
 void live_request::on_exit() {
   if (!std::exchange(over_, true)) {
     give_back();
-    sink_->failed({errc::cancelled, "the process is shutting down"});
+    try {
+      sink_->failed({errc::cancelled, "the process is shutting down, or the sink has thrown"});
+    } catch (...) { // the sink is an embedder's; nobody is left to hear of it
+    }
   }
   transfer_.reset();
   around_ = {};

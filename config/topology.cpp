@@ -135,10 +135,11 @@ result<placed_process> read_process(const toml::node& node, std::string_view sou
   if (process.spec.name.empty())
     return wrong(source, node.source(), std::string("a process needs a name: ") + process_form);
   if (!is_process_name(process.spec.name))
-    return wrong(source, node.source(),
-                 "a process cannot be called " + process.spec.name +
-                     ": letters, digits, dots, dashes and underscores, the first a letter or digit; main and serve are "
-                     "taken");
+    return wrong(
+        source, node.source(),
+        "a process cannot be called " + process.spec.name +
+            ": at most 100 letters, digits, dots, dashes and underscores, the first a letter or digit; main and "
+            "serve are taken");
   return process;
 }
 

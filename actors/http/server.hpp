@@ -4,7 +4,8 @@
 //   GET  /v1/models, /v1/models/ID                                   GET /metrics    Prometheus text
 //
 // One I/O thread owns every connection; aside of it two read prompts and one asks the cluster how it is, which may
-// wait. Security  no authentication and no TLS: bind loopback, or put a proxy before it.
+// wait.
+// Security  no authentication and no TLS: bind loopback, or put a proxy before it.
 #pragma once
 #include <chrono>
 #include <cstdint>

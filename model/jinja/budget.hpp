@@ -39,6 +39,11 @@ public:
     return spend((looks(values) + ...));
   }
 
+  /// The same of `argument`, once for each member of `subject`.
+  [[nodiscard]] bool spend_looks_each(const value& subject, const value& argument) {
+    return spend((subject.is_list() ? std::int64_t(subject.as_list().size()) : 1) * looks(argument));
+  }
+
 private:
   [[nodiscard]] bool spend(std::int64_t turns) { return (turns_ += turns) <= max_turns; }
   /// In turns: about as much work.

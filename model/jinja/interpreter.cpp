@@ -239,6 +239,8 @@ private:
   [[gnu::noinline]] result<value> filter(const expression& e) {
     QUADRANT_TRY(const auto subject, evaluate(*e.operands[0]));
     QUADRANT_TRY(const auto with, arguments_of(e));
+    for (const auto& argument : with.positional) // select('in', long), and such
+      QUADRANT_TRY_VOID(within(budget_.spend_looks_each(subject, argument), e.line));
     QUADRANT_TRY(auto v, at_line(e.line, apply_filter(e.word, subject, with)));
     const bool looks_at_one = e.word == "length" || e.word == "count" || e.word == "first" || e.word == "last";
     QUADRANT_TRY_VOID(looks_at_one ? result<void>() : spend_looks(e.line, subject, v));
@@ -248,6 +250,8 @@ private:
   [[gnu::noinline]] result<value> test(const expression& e) {
     QUADRANT_TRY(const auto subject, evaluate(*e.operands[0]));
     QUADRANT_TRY(const auto with, arguments_of(e));
+    QUADRANT_TRY_VOID(spend_looks(e.line, subject));
+    for (const auto& argument : with.positional) QUADRANT_TRY_VOID(spend_looks(e.line, argument));
     QUADRANT_TRY(const bool holds, at_line(e.line, apply_test(e.word, subject, with)));
     return value::boolean(holds);
   }

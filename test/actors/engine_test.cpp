@@ -90,18 +90,26 @@ TEST_CASE("a sink that throws ends its request and holds nothing") {
   class thrower final : public actors::token_sink {
   public:
     void token(std::int32_t index, std::int32_t, std::uint64_t) override {
-      if (index == 3) throw std::runtime_error("no more");
+      if (index == at) throw std::runtime_error("no more");
     }
     void logits(std::int32_t, std::int32_t, std::span<const float>) override {}
-    void finished(actors::finish) override { ended.set_value(); }
-    void failed(const failure&) override { ended.set_value(); }
+    void finished(actors::finish) override { end(); }
+    void failed(const failure&) override { end(); }
+    void end() {
+      ended.set_value();
+      throw std::runtime_error("nor this");
+    }
+    std::int32_t at = 0;
     std::promise<void> ended;
   };
   const test::tiny_checkpoint model(10);
   const auto engine = start(model, {});
-  const auto sink = std::make_shared<thrower>();
-  engine->submit(prompt(5, 400), sink);
-  CHECK(sink->ended.get_future().wait_for(std::chrono::seconds(60)) == std::future_status::ready);
+  for (const std::int32_t at : {0, 3, -1}) { // -1: its end only
+    const auto sink = std::make_shared<thrower>();
+    sink->at = at;
+    engine->submit(prompt(5, at < 0 ? 1 : 400), sink);
+    CHECK(sink->ended.get_future().wait_for(std::chrono::seconds(60)) == std::future_status::ready);
+  }
   const auto now = test::settled(*engine);
   CHECK(now.serving);
   CHECK(now.blocks_used == 0);

@@ -2,6 +2,7 @@
 import http.client
 import json
 import os
+import resource
 import socket
 import subprocess
 import threading
@@ -24,9 +25,10 @@ def check(condition, what):
         raise AssertionError(what)
 
 
-def call(program, *arguments, timeout=120, **env):
-    """(exit status, stdout, stderr)"""
-    done = subprocess.run([program, *map(str, arguments)], capture_output=True, text=True, timeout=timeout, env={**os.environ, **env})
+def call(program, *arguments, timeout=120, memory=None, **env):
+    """(exit status, stdout, stderr); memory: bytes of address space that it may have"""
+    done = subprocess.run([program, *map(str, arguments)], capture_output=True, text=True, timeout=timeout, env={**os.environ, **env},
+                          preexec_fn=memory and (lambda: resource.setrlimit(resource.RLIMIT_AS, (memory, memory))))
     return done.returncode, done.stdout, done.stderr
 
 

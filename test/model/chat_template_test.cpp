@@ -232,6 +232,8 @@ TEST_CASE("a template that would take too much is stopped") {
   stopped("{% set l = range(10000)|list %}{% for i in l %}{% set x = l|map('abs')|list %}{% endfor %}",
           "1000000 loop turns");
   stopped("{% set l = range(10000)|list %}{% for i in l %}{{ -1 in l }}{% endfor %}", "1000000 loop turns");
+  stopped("{% set l = range(10000)|list %}{% for i in l %}{{ -1 is in(l) }}{% endfor %}", "1000000 loop turns");
+  stopped("{% set l = range(500000)|list %}{{ l|select('in', l)|list }}", "1000000 loop turns");
   stopped("{% set t = 'x' * 10000000 %}{% for i in range(10000) %}{{ 'y' in t }}{% endfor %}", "1000000 loop turns");
   stopped("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "100 nested calls");
   stopped("{{ 'x' * 100000000 }}", "16 MB");
