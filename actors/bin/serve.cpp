@@ -43,7 +43,7 @@ result<void> serve(const serve_flags& flags) {
   QUADRANT_TRY(const auto server,
                actors::http::http_server::start({.host = flags.host, .port = flags.port, .model = name, .allowed = {}},
                                                 *engine, std::move(text)));
-  const bounded_exit server_bounded;
+  const bounded_exit server_bounded; // its end comes before the engine's
   std::fprintf(stderr, "serving %s at http://%s:%u/v1, control port 127.0.0.1:%u\n", name.c_str(), flags.host.c_str(),
                unsigned(server->port()), unsigned(engine->control_port()));
 
