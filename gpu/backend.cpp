@@ -22,9 +22,9 @@ bool has(isa wanted) {
   return false;
 }
 
-const char* word(isa i) { return i == isa::scalar ? "scalar" : i == isa::avx2 ? "avx2" : "avx512"; }
-
 } // namespace
+
+std::string_view to_string(isa i) noexcept { return i == isa::scalar ? "scalar" : i == isa::avx2 ? "avx2" : "avx512"; }
 
 std::vector<isa> available_isas() {
   std::vector<isa> list;
@@ -35,8 +35,8 @@ std::vector<isa> available_isas() {
 
 result<const ops_table*> ops_for(isa wanted) {
   if (!has(wanted)) {
-    std::string message = std::string("this processor has no ") + word(wanted) + "; it can run";
-    for (const auto i : available_isas()) message += std::string(" ") + word(i);
+    std::string message = std::string("this processor has no ").append(to_string(wanted)) + "; it can run";
+    for (const auto i : available_isas()) message.append(" ").append(to_string(i));
     return {errc::unavailable, message};
   }
   switch (wanted) {
@@ -47,13 +47,30 @@ result<const ops_table*> ops_for(isa wanted) {
   return &reference::ops();
 }
 
-result<const ops_table*> choose_ops() {
+result<isa> choose_isa() {
   if (const char* asked = std::getenv("QUADRANT_ISA"); asked != nullptr && *asked != '\0') {
     for (const auto i : {isa::scalar, isa::avx2, isa::avx512})
-      if (std::string_view(asked) == word(i)) return ops_for(i);
+      if (asked == to_string(i)) {
+        if (const auto there = ops_for(i); !there) return there.error();
+        return i;
+      }
     return {errc::invalid_argument, std::string("QUADRANT_ISA must be scalar, avx2 or avx512, not ") + asked};
   }
-  return ops_for(available_isas().back());
+  return available_isas().back();
+}
+
+result<const ops_table*> choose_ops() {
+  QUADRANT_TRY(const auto best, choose_isa());
+  return ops_for(best);
+}
+
+const limit_fns& limits_of(isa i) {
+  switch (i) {
+  case isa::scalar: return reference::limits();
+  case isa::avx2: return simd::avx2_limits();
+  case isa::avx512: return simd::avx512_limits();
+  }
+  return reference::limits();
 }
 
 } // namespace quadrant::gpu

@@ -19,5 +19,6 @@ command add_node(CLI::App& program);
 command add_status(CLI::App& program);
 command add_logits(CLI::App& program);
 command add_topology(CLI::App& program);
+command add_bench(CLI::App& program);
 
 } // namespace quadrant::bin

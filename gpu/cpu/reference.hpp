@@ -1,6 +1,7 @@
 // gpu/cpu/reference.hpp: the plain scalar back-end: each op the literal transcription of gpu/ops.hpp. The truth for all
 // others.
 #pragma once
+#include "gpu/cpu/limits.hpp"
 #include "gpu/ops.hpp"
 
 namespace quadrant::gpu::reference {
@@ -29,5 +30,6 @@ std::uint64_t digest_of(const float* logits, std::int32_t vocab);
 std::int32_t choose(const float* logits, std::int32_t vocab, const sampling& s, std::int32_t position);
 
 const ops_table& ops();
+const limit_fns& limits();
 
 } // namespace quadrant::gpu::reference

@@ -18,4 +18,6 @@ const ops_table& avx2_ops() {
   return table;
 }
 
+const limit_fns& avx2_limits() { return limits_here; }
+
 } // namespace quadrant::gpu::simd

@@ -18,4 +18,6 @@ const ops_table& avx512_ops() {
   return table;
 }
 
+const limit_fns& avx512_limits() { return limits_here; }
+
 } // namespace quadrant::gpu::simd

@@ -15,6 +15,7 @@
 #include "gpu/cpu/simd/attention.inl"
 #include "gpu/cpu/simd/moe.inl"
 #include "gpu/cpu/simd/sample.inl"
+#include "gpu/cpu/simd/limits.inl"
 // clang-format on
 
 namespace quadrant::gpu::simd {
@@ -40,6 +41,8 @@ constexpr ops_table table_named(const char* name) {
           .combine = combine,
           .sample = sample};
 }
+
+constexpr limit_fns limits_here{.dot = dot_from_registers, .read = read_bytes};
 
 } // namespace
 } // namespace quadrant::gpu::simd

@@ -178,6 +178,13 @@ QUADRANT_WORD void dot_u8_i8(__m256i& acc, __m256i u8, __m256i i8) {
   acc = _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(u8, i8), _mm256_set1_epi16(1)));
 }
 
+/// The compiler no longer knows what x holds.
+QUADRANT_WORD void hide(__m256i& x) { asm volatile("" : "+x"(x)); }
+QUADRANT_WORD void hide(i32x16& x) {
+  hide(x.lo);
+  hide(x.hi);
+}
+
 QUADRANT_WORD quad all_quads(const void* p) {
   std::int32_t four;
   __builtin_memcpy(&four, p, sizeof four);

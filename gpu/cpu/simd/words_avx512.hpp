@@ -111,6 +111,9 @@ QUADRANT_WORD void dot_u8_i8(i32x16& acc, __m512i u8, __m512i i8) {
   acc = sum;
 }
 
+/// The compiler no longer knows what x holds.
+QUADRANT_WORD void hide(__m512i& x) { asm volatile("" : "+v"(x)); }
+
 QUADRANT_WORD quad all_quads(const void* p) {
   std::int32_t four;
   __builtin_memcpy(&four, p, sizeof four);

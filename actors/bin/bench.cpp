@@ -1,0 +1,111 @@
+// quadrant bench: what this machine can do, and what the kernels make of it.
+#include <cstdio>
+#include <cstdlib>
+
+#include <nlohmann/json.hpp>
+
+#include "actors/bin/commands.hpp"
+#include "actors/bin/session.hpp"
+#include "gpu/bench/kernel_bench.hpp"
+#include "gpu/bench/machine.hpp"
+
+namespace quadrant::bin {
+namespace {
+
+using json = nlohmann::ordered_json;
+
+struct bench_flags {
+  int threads = int(gpu::usable_cores().size());
+  std::string only;
+  bool as_json = false;
+
+  void add_to(CLI::App& app) {
+    app.add_option("--threads", threads, "of the device; each is pinned to a core where there are enough")
+        ->capture_default_str()
+        ->check(CLI::Range(1, 1024));
+    app.add_flag("--json", as_json, "one JSON object a line");
+  }
+  [[nodiscard]] gpu::team_options team() const {
+    const auto cores = gpu::usable_cores();
+    gpu::team_options o{.num_threads = threads};
+    if (std::size_t(threads) <= cores.size()) o.cores.assign(cores.begin(), cores.begin() + threads), o.spin = true;
+    return o;
+  }
+};
+
+void print(const gpu::bench::measurement& m) {
+  std::string shape;
+  for (const auto& [name, value] : m.shape) {
+    char number[64];
+    std::snprintf(number, sizeof number, "%s%s %.6g", shape.empty() ? "" : ", ", name.c_str(), value);
+    shape += number;
+  }
+  std::printf("%-26s %12.1f us %9.1f %-5s %5.1f%% of %.1f (%s)\n%28s%s\n", m.name.c_str(), m.median_us, m.value,
+              m.unit.c_str(), 100 * m.ratio, m.limit, m.limit_name.c_str(), "", shape.c_str());
+  std::fflush(stdout);
+}
+
+void print_json(const gpu::bench::measurement& m) {
+  json shape = json::object();
+  for (const auto& [name, value] : m.shape) shape[name] = value;
+  const json line{{"name", m.name},   {"shape", shape}, {"threads", m.threads}, {"median_us", m.median_us},
+                  {"value", m.value}, {"unit", m.unit}, {"limit", m.limit},     {"limit_name", m.limit_name},
+                  {"ratio", m.ratio}};
+  std::printf("%s\n", line.dump().c_str());
+  std::fflush(stdout);
+}
+
+int bench_kernels(const bench_flags& flags) {
+  const auto isa = gpu::choose_isa();
+  if (!isa) return fail(isa.error());
+  gpu::team::prepare_thread();
+  gpu::team team(flags.team());
+  std::size_t measured = 0;
+  if (!flags.as_json) std::printf("%s, %d thread(s)\n\n", std::string(to_string(*isa)).c_str(), team.num_threads());
+  gpu::bench::kernel_bench bench(team, *isa, {.only = flags.only, .measured = [&](const auto& m) {
+                                                ++measured;
+                                                flags.as_json ? print_json(m) : print(m);
+                                              }});
+  bench.run_all();
+  if (measured > 0) return 0;
+  std::fprintf(stderr, "quadrant bench kernels: no kernel's name holds '%s'\n", flags.only.c_str());
+  return 2;
+}
+
+int bench_device(const bench_flags& flags) {
+  const auto isa = gpu::choose_isa();
+  if (!isa) return fail(isa.error());
+  gpu::team::prepare_thread();
+  gpu::team team(flags.team());
+  const auto m = gpu::bench::measure_machine(team, *isa);
+  if (flags.as_json) {
+    json line{{"name", "device"}, {"processor", m.processor}, {"threads", team.num_threads()}};
+    line["isa"] = to_string(*isa);
+    line["isa_because"] = m.isa_because;
+    for (const auto i : gpu::available_isas()) line["isas"].push_back(to_string(i));
+    for (const auto& f : m.figures) line[f.name] = f.value;
+    line["huge_pages"] = m.huge_pages;
+    std::printf("%s\n", line.dump().c_str());
+    return 0;
+  }
+  std::printf("%s\n%s: %s\n%d thread(s); huge pages: %s\n\n", m.processor.c_str(), std::string(to_string(*isa)).c_str(),
+              m.isa_because.c_str(), team.num_threads(), m.huge_pages.c_str());
+  for (const auto& f : m.figures) std::printf("%-24s %10.1f %s\n", f.name.c_str(), f.value, f.unit.c_str());
+  return 0;
+}
+
+} // namespace
+
+command add_bench(CLI::App& program) {
+  auto* app = program.add_subcommand("bench", "Measures this machine and what the kernels make of it");
+  app->require_subcommand(1);
+  const auto flags = std::make_shared<bench_flags>();
+  auto* device = app->add_subcommand("device", "Peaks and read rates of this machine, and which instructions are used");
+  flags->add_to(*device);
+  auto* kernels = app->add_subcommand("kernels", "Each kernel against a limit measured beside it");
+  flags->add_to(*kernels);
+  kernels->add_option("--only", flags->only, "those whose name holds this");
+  return {app, [flags, device] { return device->parsed() ? bench_device(*flags) : bench_kernels(*flags); }};
+}
+
+} // namespace quadrant::bin
