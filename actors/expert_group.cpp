@@ -37,7 +37,7 @@ expert_host::expert_host(parts p)
   const auto rows = layout_.first_row(layout_.callers, 0);
   for (auto& s : scratch_) {
     const auto place = [&](model::arena_cursor& c) {
-      s.ffn = model::expert_scratch::take(c, config, parts_.numerics, rows, config.moe_intermediate_size);
+      s.ffn = model::expert_scratch::take(c, parts_.numerics, rows, config.moe_intermediate_size);
       s.out =
           c.take<std::byte>(std::size_t(rows) * std::size_t(config.hidden_size) * bits(parts_.numerics.expert_row) / 8);
     };

@@ -100,14 +100,6 @@ struct add_args {
   std::int64_t count;
 };
 
-/// act(t, n) = silu(g) * u with g = gu[t, n], u = gu[t, n + cols]; silu(g) = g / (1 + exp(-g)); out as in quantise.
-struct silu_mul_args {
-  const float* gu; ///< [rows, 2*cols]
-  std::int32_t rows, cols;
-  bool round_bf16;
-  act_view out;
-};
-
 // ---- linear -------------------------------------------------------------------------------------------------------
 
 /// y[r, n - first_out] = sum_k x[row(r), k] * w[n, k] + bias[n], n in [first_out, first_out + num_out).
@@ -125,15 +117,29 @@ struct linear_args {
   std::int64_t y_stride; ///< floats between rows of y
 };
 
-/// The same for rows sorted by expert: rows [offsets[e], offsets[e+1]) meet weight[e]. Row r reads x[x_row[r]] (null:
-/// r), and writes y row r. Empty experts cost nothing.
+/// The same for rows sorted by expert: rows [offsets[e], offsets[e+1]) meet weight[e]; offsets[0] is 0. Row r reads
+/// x[x_row[r]] (null: r), and writes y row r, f32 or rounded to bf16. Empty experts cost nothing.
 struct grouped_linear_args {
   act_view x;
   const std::int32_t* x_row;   ///< or null
   const std::int32_t* offsets; ///< [num_experts + 1]
   std::int32_t num_experts;
   const packed_weight* const* weight; ///< [num_experts], all of one shape and type
-  float* y;                           ///< [offsets[num_experts], out]
+  void* y;                            ///< [offsets[num_experts], out]
+  dtype y_type;                       ///< f32 or bf16
+};
+
+/// The first half of a gated FFN over the same rows: weight[e] holds the rows of the gate, then as many of up.
+/// g, u as grouped_linear gives them in f32; out(r, n) = silu(g) * u in the act form; silu(g) = g / (1 + exp(-g)).
+struct gate_up_args {
+  act_view x;
+  const std::int32_t* x_row; ///< or null
+  const std::int32_t* offsets;
+  std::int32_t num_experts;
+  const packed_weight* const* weight; ///< [num_experts], 2 * width outputs
+  bool round_bf16;
+  float* gate_up; ///< [rows, 2*width] room for g and u, where a form is not computed in one pass
+  act_view out;   ///< [rows, width]
 };
 
 // ---- attention ----------------------------------------------------------------------------------------------------
@@ -224,13 +230,6 @@ struct gather_rows_args {
   std::byte* to;
 };
 
-/// Rounds expert rows to the profile's expert_row type: f32 [rows, cols] to bf16, round to nearest even.
-struct round_rows_args {
-  const float* x;
-  std::int64_t count;
-  std::uint16_t* y;
-};
-
 /// x[t,:] += sum_j weight[t,j] * row[row_of_pair[t,j],:], the sum one fma chain from 0 in top-k order, then added
 /// (rule 10).
 struct combine_args {
@@ -266,16 +265,15 @@ struct ops_table {
   void (*head_norm_rope)(team&, const head_norm_rope_args&);
   void (*quantise)(team&, const quantise_args&);
   void (*add)(team&, const add_args&);
-  void (*silu_mul)(team&, const silu_mul_args&);
   void (*linear)(team&, const linear_args&);
   void (*grouped_linear)(team&, const grouped_linear_args&);
+  void (*gate_up)(team&, const gate_up_args&);
   void (*kv_append)(team&, const kv_append_args&);
   void (*attend)(team&, const attend_args&);
   void (*merge)(team&, const merge_args&);
   void (*route)(team&, const route_args&);
   void (*moe_sort)(team&, const moe_sort_args&);
   void (*gather_rows)(team&, const gather_rows_args&);
-  void (*round_rows)(team&, const round_rows_args&);
   void (*combine)(team&, const combine_args&);
   void (*sample)(team&, const sample_args&);
 };

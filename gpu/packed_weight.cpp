@@ -2,12 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <cstring>
 #include <limits>
-#include <new>
-
-#include <sys/mman.h>
 
 #include "gpu/math.hpp"
 
@@ -45,35 +41,14 @@ packed_weight make(dtype type, std::int32_t out, std::int32_t in, std::int32_t g
   w.out = out;
   w.group = group;
   w.zero = zero;
-  w.data = aligned_bytes(w.panel_bytes() * std::size_t(w.out_padded() / panel));
+  w.data = aligned_bytes::of_weight(w.panel_bytes() * std::size_t(w.out_padded() / panel));
   if (type == dtype::i4) std::memset(w.data.data(), zero | (zero << 4), w.data.size()); // padding means 0
-  if (group != 0) w.scale = aligned_bytes(std::size_t(w.groups()) * std::size_t(w.out_padded()) * sizeof(float));
+  if (group != 0)
+    w.scale = aligned_bytes::of_weight(std::size_t(w.groups()) * std::size_t(w.out_padded()) * sizeof(float));
   return w;
 }
 
 } // namespace
-
-aligned_bytes::aligned_bytes(std::size_t size) : size_(size) {
-  constexpr std::size_t large = 1 << 20;
-  if (size == 0) return;
-  if (size >= large) { // fresh pages are zero
-    void* place = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (place == MAP_FAILED) throw std::bad_alloc();
-    data_ = {static_cast<std::byte*>(place), free_aligned{size}};
-    return;
-  }
-  auto* place = static_cast<std::byte*>(std::aligned_alloc(64, (size + 63) / 64 * 64));
-  if (place == nullptr) throw std::bad_alloc();
-  std::memset(place, 0, size);
-  data_.reset(place);
-}
-
-void aligned_bytes::free_aligned::operator()(std::byte* p) const noexcept {
-  if (mapped > 0)
-    munmap(p, mapped);
-  else
-    std::free(p);
-}
 
 packed_weight pack(dtype type, std::span<const float> w, std::int32_t out, std::int32_t in, std::int32_t group,
                    std::span<const float> bias) {
@@ -97,7 +72,7 @@ packed_weight pack(dtype type, std::span<const float> w, std::int32_t out, std::
         finite = finite && std::isfinite(row[k]);
       }
       const float scale = finite ? amax / float(top) : std::numeric_limits<float>::quiet_NaN(); // rule 4
-      packed.scale.as<float>()[std::size_t(g) * std::size_t(packed.out_padded()) + std::size_t(n)] = scale;
+      packed.scale_of(n, g) = scale;
       for (auto k = first; k < end; ++k) {
         const auto q = scale == 0 || !finite ? 0 : std::clamp(int(std::nearbyintf(row[k] / scale)), -top, top);
         if (type == dtype::i8)
@@ -123,8 +98,7 @@ packed_weight pack_i4(std::span<const std::uint8_t> q, std::span<const float> sc
     for (std::int32_t k = 0; k < in; ++k)
       put_nibble(packed, n, k, q[std::size_t(n) * std::size_t(in) + std::size_t(k)]);
     for (std::int32_t g = 0; g < packed.groups(); ++g)
-      packed.scale.as<float>()[std::size_t(g) * std::size_t(packed.out_padded()) + std::size_t(n)] =
-          scale[std::size_t(n) * std::size_t(packed.groups()) + std::size_t(g)];
+      packed.scale_of(n, g) = scale[std::size_t(n) * std::size_t(packed.groups()) + std::size_t(g)];
   }
   return packed;
 }
@@ -138,8 +112,7 @@ void unpack(const packed_weight& w, std::span<float> out) {
       case dtype::f32: value = w.data.as<float>()[float_index(w, n, k)]; break;
       case dtype::bf16: value = from_bf16(w.data.as<std::uint16_t>()[float_index(w, n, k)]); break;
       default: {
-        const float scale =
-            w.scale.as<float>()[std::size_t(k / w.group) * std::size_t(w.out_padded()) + std::size_t(n)];
+        const float scale = w.scale_of(n, k / w.group);
         const auto place = i4_place(w, n, k);
         const int q = w.type == dtype::i8 ? w.data.as<std::int8_t>()[i8_index(w, n, k)]
                                           : int((w.data.as<std::uint8_t>()[place.byte] >> place.shift) & 15) - w.zero;

@@ -5,46 +5,22 @@
 //   i8         data[panel][in_padded/4][16][4]          four k of one output side by side (vpdpbusd order)
 //   i4         data[panel][in_padded/8][16][4] bytes    byte (p, k8, n, j): low nibble k = 8*k8 + j,
 //                                                       high nibble k = 8*k8 + 4 + j
-//   scale      f32 [groups][out_padded]                 groups = ceil(in / group)
+//   scale      f32 [panel][groups][16]                  groups = ceil(in / group)
 //   zero       i4 only: the nibble that means 0 (symmetric checkpoints: 8), one for the whole tensor
 // Outputs are padded to 16 with zero weights; in_padded is `in` rounded up to 8, padded weights mean 0.
-// Value of a quantised weight: (q - zero) * scale[group][n]; i8 has zero 0 and lies in [-127, 127].
+// Value of a quantised weight: (q - zero) * scale of its group and output; i8 has zero 0 and lies in [-127, 127].
 #pragma once
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <span>
 
 #include "config/result.hpp"
 #include "gpu/dtype.hpp"
+#include "gpu/memory.hpp"
 
 namespace quadrant::gpu {
 
 inline constexpr std::int32_t panel = 16; ///< outputs that lie side by side
-
-/// 64-byte aligned bytes that free themselves. Large ones take memory only where they are touched.
-class aligned_bytes {
-public:
-  aligned_bytes() = default;
-  /// Zeroed. Throws std::bad_alloc, as any container does.
-  explicit aligned_bytes(std::size_t size);
-  [[nodiscard]] std::byte* data() const noexcept { return data_.get(); }
-  [[nodiscard]] std::size_t size() const noexcept { return size_; }
-  template <class T>
-  [[nodiscard]] T* as() const noexcept {
-    return reinterpret_cast<T*>(data_.get());
-  }
-
-private:
-  struct free_aligned {
-    free_aligned() noexcept : mapped(0) {}
-    explicit free_aligned(std::size_t bytes) noexcept : mapped(bytes) {}
-    void operator()(std::byte* p) const noexcept;
-    std::size_t mapped; ///< bytes of a mapping of its own; 0: from the heap
-  };
-  std::unique_ptr<std::byte[], free_aligned> data_;
-  std::size_t size_ = 0;
-};
 
 struct packed_weight {
   dtype type = dtype::f32;
@@ -52,12 +28,19 @@ struct packed_weight {
   std::int32_t group = 0; ///< along in; 0 for f32 and bf16
   std::int32_t zero = 0;
   aligned_bytes data;
-  aligned_bytes scale; ///< f32 [groups][out_padded]; empty for f32 and bf16
+  aligned_bytes scale; ///< f32 [panels][groups][16]; empty for f32 and bf16
   aligned_bytes bias;  ///< f32 [out_padded]; may be empty
 
   [[nodiscard]] std::int32_t out_padded() const noexcept { return (out + panel - 1) / panel * panel; }
   [[nodiscard]] std::int32_t in_padded() const noexcept { return (in + 7) / 8 * 8; }
   [[nodiscard]] std::int32_t groups() const noexcept { return group == 0 ? 0 : (in + group - 1) / group; }
+  /// [groups][16] scales of one panel.
+  [[nodiscard]] float* panel_scales(std::int32_t p) const noexcept {
+    return scale.as<float>() + std::ptrdiff_t(p) * groups() * panel;
+  }
+  [[nodiscard]] float& scale_of(std::int32_t n, std::int32_t g) const noexcept {
+    return panel_scales(n / panel)[g * panel + n % panel];
+  }
   /// Bytes of one panel of 16 outputs in `data`.
   [[nodiscard]] std::size_t panel_bytes() const noexcept {
     const auto k = std::size_t(type == dtype::f32 || type == dtype::bf16 ? in : in_padded());

@@ -35,29 +35,22 @@ void run_expert_ffn(const gpu::ops_table& ops, gpu::team& team, const gpu::numer
   const auto num_experts = std::int32_t(weights.gate_up_ptr.size());
   const auto rows = offsets[num_experts] - offsets[0];
   if (rows == 0) return;
-  const auto width = weights.down_ptr[0]->in, hidden = weights.down_ptr[0]->out;
-  const auto mid = scratch.mid.for_width(width);
-  const bool wide_rows = numerics.expert_row == gpu::dtype::f32;
-  float* down = wide_rows ? reinterpret_cast<float*>(out) : scratch.down;
-  ops.grouped_linear(team, {.x = x,
-                            .x_row = x_row,
-                            .offsets = offsets,
-                            .num_experts = num_experts,
-                            .weight = weights.gate_up_ptr.data(),
-                            .y = scratch.gate_up});
-  ops.silu_mul(team, {.gu = scratch.gate_up,
-                      .rows = rows,
-                      .cols = width,
-                      .round_bf16 = numerics.activation == gpu::dtype::bf16,
-                      .out = mid.from_row(0)});
+  const auto mid = scratch.mid.for_width(weights.down_ptr[0]->in);
+  ops.gate_up(team, {.x = x,
+                     .x_row = x_row,
+                     .offsets = offsets,
+                     .num_experts = num_experts,
+                     .weight = weights.gate_up_ptr.data(),
+                     .round_bf16 = numerics.activation == gpu::dtype::bf16,
+                     .gate_up = scratch.gate_up,
+                     .out = mid.from_row(0)});
   ops.grouped_linear(team, {.x = mid.from_row(0),
                             .x_row = nullptr,
                             .offsets = offsets,
                             .num_experts = num_experts,
                             .weight = weights.down_ptr.data(),
-                            .y = down});
-  if (!wide_rows)
-    ops.round_rows(team, {.x = down, .count = std::int64_t(rows) * hidden, .y = reinterpret_cast<std::uint16_t*>(out)});
+                            .y = out,
+                            .y_type = numerics.expert_row});
 }
 
 } // namespace quadrant::model

@@ -32,12 +32,11 @@ act_room act_room::for_width(std::int32_t width) const noexcept {
   return room;
 }
 
-expert_scratch expert_scratch::take(arena_cursor& cursor, const model_config& config, const gpu::numerics& numerics,
-                                    std::int64_t rows, std::int32_t width) {
+expert_scratch expert_scratch::take(arena_cursor& cursor, const gpu::numerics& numerics, std::int64_t rows,
+                                    std::int32_t width) {
   expert_scratch room;
   room.gate_up = cursor.take<float>(std::size_t(rows) * 2 * width);
   room.mid = act_room::take(cursor, numerics.activation, rows, (width + 127) / 128 * 128, 128).for_width(width);
-  room.down = cursor.take<float>(std::size_t(rows) * config.hidden_size);
   return room;
 }
 
@@ -95,7 +94,7 @@ void frame::place(arena_cursor& c, const model_config& config, const gpu::numeri
   token_of_row = c.take<std::int32_t>(pairs);
   row_of_pair = c.take<std::int32_t>(pairs);
   if (!spec.local_experts) sorted = act_room::take(c, n.activation, std::int64_t(pairs), config.hidden_size, 0);
-  ffn = expert_scratch::take(c, config, n, std::int64_t(pairs), width);
+  ffn = expert_scratch::take(c, n, std::int64_t(pairs), width);
   expert_rows = c.take<std::byte>(pairs * hidden * bits(n.expert_row) / 8);
   last_x = c.take<float>(outputs * hidden);
   last = act_room::take(c, n.activation, std::int64_t(outputs), config.hidden_size, 0);

@@ -77,11 +77,10 @@ struct act_room {
 struct expert_scratch {
   float* gate_up = nullptr; ///< [rows, 2*width]
   act_room mid;             ///< [rows, width] for any width up to this (rule 5)
-  float* down = nullptr;    ///< [rows, hidden]
 
   /// `width`: the widest of the FFNs that use it.
-  static expert_scratch take(arena_cursor& cursor, const model_config& config, const gpu::numerics& numerics,
-                             std::int64_t rows, std::int32_t width);
+  static expert_scratch take(arena_cursor& cursor, const gpu::numerics& numerics, std::int64_t rows,
+                             std::int32_t width);
 };
 
 class frame {

@@ -1,4 +1,5 @@
 // quadrant bench: what this machine can do, and what the kernels make of it.
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 
@@ -47,7 +48,11 @@ void print(const gpu::bench::measurement& m) {
 
 void print_json(const gpu::bench::measurement& m) {
   json shape = json::object();
-  for (const auto& [name, value] : m.shape) shape[name] = value;
+  for (const auto& [name, value] : m.shape)
+    if (value == std::floor(value))
+      shape[name] = std::int64_t(value);
+    else
+      shape[name] = value;
   const json line{{"name", m.name},   {"shape", shape}, {"threads", m.threads}, {"median_us", m.median_us},
                   {"value", m.value}, {"unit", m.unit}, {"limit", m.limit},     {"limit_name", m.limit_name},
                   {"ratio", m.ratio}};

@@ -14,8 +14,8 @@ constexpr std::int32_t group = 128;
 packed_weight copy_of(const packed_weight& w) {
   packed_weight copy;
   copy.type = w.type, copy.in = w.in, copy.out = w.out, copy.group = w.group, copy.zero = w.zero;
-  copy.data = aligned_bytes(w.data.size());
-  copy.scale = aligned_bytes(w.scale.size());
+  copy.data = aligned_bytes::of_weight(w.data.size());
+  copy.scale = aligned_bytes::of_weight(w.scale.size());
   std::memcpy(copy.data.data(), w.data.data(), w.data.size());
   std::memcpy(copy.scale.data(), w.scale.data(), w.scale.size());
   return copy;
@@ -27,7 +27,7 @@ struct expert_layers {
   std::vector<const packed_weight*> pointers;
   std::vector<std::int32_t> offsets{0};
   act_rows x;
-  std::vector<float> y;
+  std::vector<std::uint16_t> y; ///< bf16, as expert rows are
   std::int32_t experts, layers, next = 0;
   double weight_bytes = 0; ///< of a layer
 
@@ -47,7 +47,8 @@ struct expert_layers {
                                      .offsets = offsets.data(),
                                      .num_experts = experts,
                                      .weight = pointers.data() + std::ptrdiff_t(next) * experts,
-                                     .y = y.data()});
+                                     .y = y.data(),
+                                     .y_type = dtype::bf16});
     next = (next + 1) % layers;
   }
 };
@@ -63,6 +64,30 @@ void gemm(kernel_bench& b, const char* name, dtype type, std::int32_t tokens, st
              .limit_name = "int8 peak",
              .limit = [&b] { return b.limits.int8_gops(); },
              .run = [&b, e] { e->run(b); }});
+}
+
+/// gate and up of width n / 2, SwiGLU and quantising with them.
+void gate_up(kernel_bench& b, std::int32_t tokens, std::int32_t experts, std::int32_t k, std::int32_t n) {
+  if (!b.wants("w4a8_gate_up")) return;
+  const auto e = std::make_shared<expert_layers>(dtype::i4, tokens, experts, k, n, 1);
+  const auto out = std::make_shared<act_rows>(tokens * experts, n / 2, group);
+  b.measure({.name = "w4a8_gate_up",
+             .shape = {{"tokens_per_group", tokens}, {"groups", experts}, {"k", k}, {"n", n}, {"scale_group", group}},
+             .work = 2.0 * tokens * experts * k * n,
+             .unit = "GOPS",
+             .limit_name = "int8 peak",
+             .limit = [&b] { return b.limits.int8_gops(); },
+             .run =
+                 [&b, e, out] {
+                   b.ops.gate_up(b.threads, {.x = e->x.ints(),
+                                             .x_row = nullptr,
+                                             .offsets = e->offsets.data(),
+                                             .num_experts = e->experts,
+                                             .weight = e->pointers.data(),
+                                             .round_bf16 = false,
+                                             .gate_up = nullptr,
+                                             .out = out->ints()});
+                 }});
 }
 
 void gemv(kernel_bench& b, const char* name, dtype type, std::int32_t tokens, std::int32_t k, std::int32_t n) {
@@ -93,6 +118,7 @@ void linear_cases(kernel_bench& b) {
     gemm(b, "w4a8_gemm", dtype::i4, tokens, tokens >= 512 ? 8 : 64, 512, 1024);
   }
   gemm(b, "w4a8_gemm", dtype::i4, 512, 1, 512, 512);
+  for (const std::int32_t tokens : {512, 128, 64, 32}) gate_up(b, tokens, tokens >= 512 ? 8 : 64, 1024, 1024);
   for (const std::int32_t tokens : {512, 128, 32})
     gemm(b, "w8a8_gemm", dtype::i8, tokens, tokens == 512 ? 1 : 16, 1024, 3072);
   for (const std::int32_t tokens : {1, 2, 4, 8}) gemv(b, "w4a8_gemv", dtype::i4, tokens, 1024, 1024);

@@ -35,15 +35,6 @@ void norms(kernel_bench& b) {
   });
 }
 
-void swiglu(kernel_bench& b) {
-  if (!b.wants("silu_mul_quantise")) return;
-  const auto x = std::make_shared<act_rows>(rows, hidden, 128);
-  const auto gu = std::make_shared<std::vector<float>>(numbers(std::size_t(rows) * 2 * hidden));
-  measure(b, "silu_mul_quantise", {{"rows", rows}, {"cols", hidden}}, 9.0 * rows * hidden, [&b, x, gu] {
-    b.ops.silu_mul(b.threads, {.gu = gu->data(), .rows = rows, .cols = hidden, .round_bf16 = false, .out = x->ints()});
-  });
-}
-
 void routing(kernel_bench& b) {
   if (!b.wants("route")) return;
   constexpr std::int32_t experts = 64, top_k = 8;
@@ -95,7 +86,6 @@ void sampling_rows(kernel_bench& b, const char* name, sampling s) {
 
 void row_cases(kernel_bench& b) {
   norms(b);
-  swiglu(b);
   routing(b);
   sampling_rows(b, "sample_greedy", {});
   sampling_rows(b, "sample_gumbel", {.temperature = 1});

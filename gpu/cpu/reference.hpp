@@ -11,16 +11,15 @@ void rms_norm(team&, const rms_norm_args&);
 void head_norm_rope(team&, const head_norm_rope_args&);
 void quantise(team&, const quantise_args&);
 void add(team&, const add_args&);
-void silu_mul(team&, const silu_mul_args&);
 void linear(team&, const linear_args&);
 void grouped_linear(team&, const grouped_linear_args&);
+void gate_up(team&, const gate_up_args&);
 void kv_append(team&, const kv_append_args&);
 void attend(team&, const attend_args&);
 void merge(team&, const merge_args&);
 void route(team&, const route_args&);
 void moe_sort(team&, const moe_sort_args&);
 void gather_rows(team&, const gather_rows_args&);
-void round_rows(team&, const round_rows_args&);
 void combine(team&, const combine_args&);
 void sample(team&, const sample_args&);
 

@@ -288,27 +288,24 @@ private:
       const auto& w = s.ffn[std::size_t(layer)];
       const auto width = w.down_ptr[0]->in;
       const auto mid = f.ffn.mid.for_width(width);
-      e.ops->linear(team, {.x = f.act.from_row(0),
-                           .rows = count,
-                           .weight = w.gate_up_ptr[0],
-                           .first_out = 0,
-                           .num_out = 2 * width,
-                           .y = f.ffn.gate_up,
-                           .y_stride = 2 * width});
-      e.ops->silu_mul(team, {.gu = f.ffn.gate_up,
-                             .rows = count,
-                             .cols = width,
-                             .round_bf16 = s.numerics.activation == gpu::dtype::bf16,
-                             .out = mid.from_row(0)});
+      const std::int32_t offsets[] = {0, count};
+      e.ops->gate_up(team, {.x = f.act.from_row(0),
+                            .x_row = nullptr,
+                            .offsets = offsets,
+                            .num_experts = 1,
+                            .weight = w.gate_up_ptr.data(),
+                            .round_bf16 = s.numerics.activation == gpu::dtype::bf16,
+                            .gate_up = f.ffn.gate_up,
+                            .out = mid.from_row(0)});
       e.ops->linear(team, {.x = mid.from_row(0),
                            .rows = count,
                            .weight = w.down_ptr[0],
                            .first_out = 0,
                            .num_out = hidden,
-                           .y = f.ffn.down,
+                           .y = f.proj,
                            .y_stride = hidden});
-      e.ops->add(
-          team, {.x = f.x + std::int64_t(rows.first) * hidden, .y = f.ffn.down, .count = std::int64_t(count) * hidden});
+      e.ops->add(team,
+                 {.x = f.x + std::int64_t(rows.first) * hidden, .y = f.proj, .count = std::int64_t(count) * hidden});
     });
   }
 

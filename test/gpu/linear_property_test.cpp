@@ -1,3 +1,5 @@
+#include <cmath>
+
 #include "test/gpu/op_data.hpp"
 
 namespace quadrant::test {
@@ -155,39 +157,124 @@ TEST_CASE("linear") {
       20);
 }
 
+/// Experts of one shape, and rows sorted by them.
+struct expert_case {
+  std::vector<gpu::packed_weight> weights;
+  std::vector<const gpu::packed_weight*> weight;
+  std::vector<std::int32_t> offsets{0}, x_row;
+  act_rows x;
+  bool shuffled;
+
+  expert_case(op_data& d, dtype type, std::int32_t out, std::int32_t in) : shuffled(d.coin()) {
+    const auto group = random_group(d, in), experts = d.between(1, 6);
+    for (std::int32_t e = 0; e < experts; ++e) {
+      weights.push_back(type == dtype::i4 ? gpu::pack(type, d.rows(out, in), out, in, group)
+                                          : random_weight(d, type, out, in, group, false));
+      offsets.push_back(offsets.back() + (d.below(3) == 0 ? 0 : random_count(d)));
+    }
+    for (const auto& w : weights) weight.push_back(&w);
+    const auto sources = d.between(1, 20);
+    x_row.resize(std::size_t(rows()) + 1);
+    for (auto& r : x_row) r = d.below(sources);
+    x = random_rows(d, type, shuffled ? sources : rows(), in);
+  }
+  [[nodiscard]] std::int32_t rows() const { return offsets.back(); }
+  [[nodiscard]] std::int32_t experts() const { return std::int32_t(weights.size()); }
+  [[nodiscard]] const std::int32_t* source() const { return shuffled ? x_row.data() : nullptr; }
+};
+
+/// bf16 words as comparable integers: NaNs are one here too.
+std::vector<std::int32_t> comparable(const std::vector<std::uint16_t>& words) {
+  std::vector<std::int32_t> list;
+  for (const auto w : words) list.push_back((w & 0x7fff) > 0x7f80 ? -1 : w);
+  return list;
+}
+
 TEST_CASE("grouped_linear") {
   property(
       "every back-end gives the reference's bits, empty experts and shuffled rows included",
       [](std::uint64_t seed) {
         op_data d(seed);
         const auto type = random_type(d);
-        const auto in = random_in(d), out = d.between(1, 100), group = random_group(d, in), experts = d.between(1, 6);
-        std::vector<gpu::packed_weight> weights;
-        std::vector<const gpu::packed_weight*> weight;
-        std::vector<std::int32_t> offsets{0};
-        for (std::int32_t e = 0; e < experts; ++e) {
-          weights.push_back(type == dtype::i4 ? gpu::pack(type, d.rows(out, in), out, in, group)
-                                              : random_weight(d, type, out, in, group, false));
-          offsets.push_back(offsets.back() + (d.below(3) == 0 ? 0 : random_count(d)));
-        }
-        for (const auto& w : weights) weight.push_back(&w);
-        const auto rows = offsets.back(), sources = d.between(1, 20);
-        const bool shuffled = d.coin();
-        std::vector<std::int32_t> x_row(static_cast<std::size_t>(rows) + 1);
-        for (auto& r : x_row) r = d.below(sources);
-        auto x = random_rows(d, type, shuffled ? sources : rows, in);
+        const auto in = random_in(d), out = d.between(1, 100);
+        expert_case c(d, type, out, in);
+        const auto size = std::size_t(c.rows()) * std::size_t(out) + 16;
+        const bool bf16 = d.coin();
         every_back_end_agrees([&](const gpu::ops_table& ops, gpu::team& team) {
-          outcome y{.f = std::vector<float>(std::size_t(rows) * std::size_t(out) + 16, untouched)};
-          ops.grouped_linear(team, {.x = x.view(),
-                                    .x_row = shuffled ? x_row.data() : nullptr,
-                                    .offsets = offsets.data(),
-                                    .num_experts = experts,
-                                    .weight = weight.data(),
-                                    .y = y.f.data()});
+          outcome y{.f = std::vector<float>(size, untouched)};
+          std::vector<std::uint16_t> words(size, 7);
+          ops.grouped_linear(team, {.x = c.x.view(),
+                                    .x_row = c.source(),
+                                    .offsets = c.offsets.data(),
+                                    .num_experts = c.experts(),
+                                    .weight = c.weight.data(),
+                                    .y = bf16 ? static_cast<void*>(words.data()) : y.f.data(),
+                                    .y_type = bf16 ? dtype::bf16 : dtype::f32});
+          y.i = comparable(words);
           return y;
         });
       },
       80);
+}
+
+TEST_CASE("gate_up") {
+  property(
+      "every back-end gives the reference's bits, in one pass or in two",
+      [](std::uint64_t seed) {
+        op_data d(seed);
+        const auto type = random_type(d);
+        const auto group = d.one_of({0, 0, 16, 32, 64, 20});
+        const auto in = random_in(d), width = group == 0 ? d.between(1, 90) : group * d.between(1, 3);
+        expert_case c(d, type, 2 * width, in);
+        for (auto& s : c.x.scale)
+          if (d.below(4) == 0) s *= 100; // past both ends of exp
+        const auto values = std::size_t(c.rows()) * std::size_t(width);
+        const bool ints = c.x.f.empty() ? d.below(4) != 0 : d.below(4) == 0, bf16 = !ints && d.coin();
+        every_back_end_agrees([&](const gpu::ops_table& ops, gpu::team& team) {
+          std::vector<float> room(2 * values);
+          outcome y{.f = std::vector<float>(values + 1, untouched), .q = std::vector<std::int8_t>(values + 1, 99)};
+          std::vector<float> scale(std::size_t(c.rows()) * std::size_t(group == 0 ? 1 : width / group) + 1, untouched);
+          gpu::act_view act{.f = y.f.data()};
+          if (ints) act = {.q = y.q.data(), .scale = scale.data(), .scale_group = group};
+          ops.gate_up(team, {.x = c.x.view(),
+                             .x_row = c.source(),
+                             .offsets = c.offsets.data(),
+                             .num_experts = c.experts(),
+                             .weight = c.weight.data(),
+                             .round_bf16 = bf16,
+                             .gate_up = room.data(),
+                             .out = act});
+          y.f.insert(y.f.end(), scale.begin(), scale.end());
+          return y;
+        });
+      },
+      80);
+
+  property("is silu of the gate times up", [](std::uint64_t seed) {
+    op_data d(seed);
+    const std::int32_t in = 8, width = d.between(1, 40);
+    std::vector<float> w(std::size_t(2 * width * in), 0.0f); // output n is x[n mod 8]
+    for (std::int32_t n = 0; n < 2 * width; ++n) w[std::size_t(n * in + n % in)] = 1;
+    const auto weight = gpu::pack(dtype::f32, w, 2 * width, in, 0);
+    const auto* one = &weight;
+    std::vector<float> x(8), room(std::size_t(2 * width)), y(std::size_t(width) + 1);
+    for (auto& v : x) v = d.real() < 0 ? -5.0f * float(d.below(100)) / 99.0f : 5.0f * float(d.below(100)) / 99.0f;
+    const std::int32_t offsets[] = {0, 1};
+    for (const auto isa : gpu::available_isas()) {
+      gpu::ops_for(isa).value()->gate_up(team_of(1), {.x = {.f = x.data()},
+                                                      .x_row = nullptr,
+                                                      .offsets = offsets,
+                                                      .num_experts = 1,
+                                                      .weight = &one,
+                                                      .round_bf16 = false,
+                                                      .gate_up = room.data(),
+                                                      .out = {.f = y.data()}});
+      for (std::int32_t n = 0; n < width; ++n) {
+        const double g = double(x[std::size_t(n % in)]), u = double(x[std::size_t((n + width) % in)]);
+        RC_ASSERT(std::abs(double(y[std::size_t(n)]) - g / (1 + std::exp(-g)) * u) <= 1e-6 * std::abs(g * u));
+      }
+    }
+  });
 }
 
 } // namespace quadrant::test

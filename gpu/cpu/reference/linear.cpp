@@ -1,5 +1,6 @@
 // Linears: f32 chains over k, and W8A8 / W4A8 by rule 6.
 #include <algorithm>
+#include <vector>
 
 #include "gpu/cpu/reference.hpp"
 #include "gpu/cpu/reference/row_math.hpp"
@@ -41,8 +42,7 @@ void int_panel(const std::int8_t* q, const float* scale, std::int32_t scale_grou
     std::int32_t acc[panel] = {};
     for (auto k = first; k < end; ++k)
       for (std::int32_t j = 0; j < panel; ++j) acc[j] += int(q[k]) * weight_at(w, p, k, j);
-    const float* w_scale =
-        w.scale.as<float>() + std::size_t(first / w.group) * std::size_t(w.out_padded()) + std::size_t(p) * panel;
+    const float* w_scale = w.panel_scales(p) + std::ptrdiff_t(first / w.group) * panel;
     for (std::int32_t j = 0; j < panel; ++j)
       y[j] = std::fma(scale_group == 0 ? float(acc[j]) : float(acc[j]) * scale[first / x_group], w_scale[j], y[j]);
   }
@@ -80,11 +80,39 @@ void linear(team& t, const linear_args& a) {
 
 void grouped_linear(team& t, const grouped_linear_args& a) {
   t.parallel(a.num_experts, 1, [&](std::int64_t begin, std::int64_t end) {
+    std::vector<float> y;
     for (auto e = begin; e < end; ++e)
       for (auto row = a.offsets[e]; row < a.offsets[e + 1]; ++row) {
         const auto& w = *a.weight[e];
-        row_times_weight(a.x, a.x_row == nullptr ? row : a.x_row[row], w, 0, w.out, a.y + std::int64_t(row) * w.out);
+        y.resize(std::size_t(w.out));
+        row_times_weight(a.x, a.x_row == nullptr ? row : a.x_row[row], w, 0, w.out, y.data());
+        const auto at = std::int64_t(row) * w.out;
+        if (a.y_type == dtype::bf16)
+          std::ranges::transform(y, static_cast<std::uint16_t*>(a.y) + at, to_bf16);
+        else
+          std::ranges::copy(y, static_cast<float*>(a.y) + at);
       }
+  });
+}
+
+void gate_up(team& t, const gate_up_args& a) {
+  if (a.num_experts == 0) return;
+  const auto width = a.weight[0]->out / 2;
+  grouped_linear(t, {.x = a.x,
+                     .x_row = a.x_row,
+                     .offsets = a.offsets,
+                     .num_experts = a.num_experts,
+                     .weight = a.weight,
+                     .y = a.gate_up,
+                     .y_type = dtype::f32});
+  t.parallel(a.offsets[a.num_experts], 4, [&](std::int64_t begin, std::int64_t end) {
+    std::vector<float> y(static_cast<std::size_t>(width));
+    for (auto row = begin; row < end; ++row) {
+      const float* gate = a.gate_up + row * 2 * width;
+      const float* up = gate + width;
+      for (std::int32_t c = 0; c < width; ++c) y[std::size_t(c)] = gate[c] / (1.0f + exp_f32(-gate[c])) * up[c];
+      store_act(y.data(), row, width, a.round_bf16, a.out);
+    }
   });
 }
 

@@ -63,12 +63,6 @@ void gather_rows(team& t, const gather_rows_args& a) {
   });
 }
 
-void round_rows(team& t, const round_rows_args& a) {
-  t.parallel(a.count, 4096, [&](std::int64_t begin, std::int64_t end) {
-    for (auto i = begin; i < end; ++i) a.y[i] = to_bf16(a.x[i]);
-  });
-}
-
 void combine(team& t, const combine_args& a) {
   t.parallel(a.tokens, 8, [&](std::int64_t begin, std::int64_t end) {
     for (auto row = begin; row < end; ++row)

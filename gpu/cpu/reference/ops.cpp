@@ -9,16 +9,15 @@ const ops_table& ops() {
                                    .head_norm_rope = head_norm_rope,
                                    .quantise = quantise,
                                    .add = add,
-                                   .silu_mul = silu_mul,
                                    .linear = linear,
                                    .grouped_linear = grouped_linear,
+                                   .gate_up = gate_up,
                                    .kv_append = kv_append,
                                    .attend = attend,
                                    .merge = merge,
                                    .route = route,
                                    .moe_sort = moe_sort,
                                    .gather_rows = gather_rows,
-                                   .round_rows = round_rows,
                                    .combine = combine,
                                    .sample = sample};
   return table;

@@ -1,4 +1,4 @@
-// Element and row ops: embed, norms, RoPE, quantise, add, SwiGLU.
+// Element and row ops: embed, norms, RoPE, quantise, add.
 #include <cstring>
 #include <vector>
 
@@ -87,18 +87,6 @@ void quantise(team& t, const quantise_args& a) {
 void add(team& t, const add_args& a) {
   t.parallel(a.count, 4096, [&](std::int64_t begin, std::int64_t end) {
     for (auto i = begin; i < end; ++i) a.x[i] += a.y[i];
-  });
-}
-
-void silu_mul(team& t, const silu_mul_args& a) {
-  t.parallel(a.rows, 4, [&](std::int64_t begin, std::int64_t end) {
-    std::vector<float> y(std::size_t(a.cols));
-    for (auto row = begin; row < end; ++row) {
-      const float* gate = a.gu + row * 2 * a.cols;
-      const float* up = gate + a.cols;
-      for (std::int32_t c = 0; c < a.cols; ++c) y[std::size_t(c)] = gate[c] / (1.0f + exp_f32(-gate[c])) * up[c];
-      store_act(y.data(), row, a.cols, a.round_bf16, a.out);
-    }
   });
 }
 

@@ -9,7 +9,9 @@
 // Each builds on those before it.
 // clang-format off
 #include "gpu/cpu/simd/rows.inl"
+#include "gpu/cpu/simd/tiles.inl"
 #include "gpu/cpu/simd/linear.inl"
+#include "gpu/cpu/simd/gate_up.inl"
 #include "gpu/cpu/simd/kv_append.inl"
 #include "gpu/cpu/simd/kv_tile.inl"
 #include "gpu/cpu/simd/attention.inl"
@@ -28,16 +30,15 @@ constexpr ops_table table_named(const char* name) {
           .head_norm_rope = head_norm_rope,
           .quantise = quantise,
           .add = add,
-          .silu_mul = silu_mul,
           .linear = linear,
           .grouped_linear = grouped_linear,
+          .gate_up = gate_up,
           .kv_append = kv_append,
           .attend = attend,
           .merge = merge,
           .route = route,
           .moe_sort = reference::moe_sort,       // this one
           .gather_rows = reference::gather_rows, // and this move bytes
-          .round_rows = round_rows,
           .combine = combine,
           .sample = sample};
 }

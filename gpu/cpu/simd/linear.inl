@@ -1,90 +1,27 @@
 // gpu/cpu/simd/linear.inl: linears as register tiles of a few rows x a few panels of 16 outputs.
 //
-//   item = up to 60 rows x 4 panels      the panels' weights come from memory once, and from L2 for every further tile
-//   tile = R rows x P panels             its R * P sums stay in registers along a run of k
+//   item = up to 132 rows x 4 panels     the panels' weights come from memory once, and from L1 for every further tile;
+//                                        the next item's weights are fetched meanwhile
+//   tile = R rows x P panels             its R * P integer sums stay in registers along a run of k, the float sums in L1
+//   stream = up to 8 rows x 1 panel      where weights are all that counts: they are read once, in the order they lie in
 // Source  gpu/cpu/reference/linear.cpp (rules 3 and 6)
 
 namespace quadrant::gpu::simd {
 namespace {
 
-constexpr std::int32_t most_rows_per_item = 60, panels_per_item = 4; ///< 60: whole tiles of 6 and of 4
-constexpr std::int64_t macs_worth_a_thread = 1 << 21;                ///< some 10 us
+constexpr std::int32_t most_rows_per_item = 132, panels_per_item = 4; ///< whole tiles of 6 and of 4
+constexpr std::int64_t macs_worth_a_thread = 1 << 21; ///< some 10 us
 
-/// Fewer rows an item where there would be too few items for the team.
+/// Rows of an item: parts of one size, and more of them where there would be too few items for the team.
 std::int32_t rows_per_item(const team& t, std::int64_t rows, std::int64_t across) {
-  for (const std::int32_t n : {most_rows_per_item, 24})
-    if (across * ((rows + n - 1) / n) >= 2 * t.num_threads()) return n;
-  return 12;
-}
-
-/// fn(first, R), R a constant, for the `rows` that are left of a tile: at most R of them.
-template <int R = tile_rows - 1, class Fn>
-QUADRANT_WORD void by_rest(std::int32_t first, std::int32_t rows, Fn fn) {
-  if constexpr (R > 0) {
-    if (rows == R) return fn(first, std::integral_constant<int, R>{});
-    by_rest<R - 1>(first, rows, fn);
-  }
-}
-
-/// fn(first, R) with R a constant: whole tiles, then a rest.
-template <class Fn>
-QUADRANT_WORD void by_tiles(std::int32_t rows, Fn fn) {
-  std::int32_t r = 0;
-  for (; r + tile_rows <= rows; r += tile_rows) fn(r, std::integral_constant<int, tile_rows>{});
-  by_rest(r, rows - r, fn);
-}
-
-/// fn(p, P) over panels, P a constant that suits R rows.
-template <int R, class Fn>
-QUADRANT_WORD void by_panels(std::int32_t panels, Fn fn) {
-  constexpr int wide = tile_panels(R);
-  std::int32_t p = 0;
-  for (; p + wide <= panels; p += wide) fn(p, std::integral_constant<int, wide>{});
-  for (; p < panels; ++p) fn(p, std::integral_constant<int, 1>{});
-}
-
-/// acc[r][p] += sum over k in [0, 8 * steps) of x[r][k] * w[p][k]; w at the first of P panels, panel_bytes apart.
-template <class Weights, int R, int P>
-QUADRANT_WORD void dot_tile(const std::byte* w, std::size_t panel_bytes, const std::byte* const* x, int steps,
-                            i32x16 (&acc)[R][P]) {
-  // Two calls and not a loop of two: GCC 12 keeps the sums in registers only if the loops over them are innermost.
-  const auto half_step = [&](int step, int half) __attribute__((always_inline)) {
-    typename Weights::word word[P];
-#pragma GCC unroll 8
-    for (int p = 0; p < P; ++p)
-      word[p] = Weights::at(w + std::size_t(p) * panel_bytes + std::size_t(step) * Weights::bytes_per_8k, half);
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-      const auto four = all_quads(x[r] + step * 8 + half * 4);
-#pragma GCC unroll 8
-      for (int p = 0; p < P; ++p) Weights::dot(acc[r][p], word[p], four);
+  std::int64_t each = 12;
+  for (const std::int64_t n : {most_rows_per_item, 60, 24})
+    if (across * ((rows + n - 1) / n) >= 4 * t.num_threads()) {
+      each = n;
+      break;
     }
-  };
-  for (int step = 0; step < steps; ++step) {
-    half_step(step, 0);
-    half_step(step, 1);
-  }
-}
-
-/// acc[r][p] = one fma chain over k in [0, n) of x[r][k] * w[p][k][lane]; weight_at gives the 16 floats of panel p at
-/// k.
-template <int R, int P, class WeightAt>
-QUADRANT_WORD void fma_tile(const float* const* x, std::int32_t n, WeightAt weight_at, f32x16 (&acc)[R][P]) {
-#pragma GCC unroll 8
-  for (int r = 0; r < R; ++r)
-#pragma GCC unroll 8
-    for (int p = 0; p < P; ++p) acc[r][p] = all(0.0f);
-  for (std::int32_t k = 0; k < n; ++k) {
-    f32x16 word[P];
-#pragma GCC unroll 8
-    for (int p = 0; p < P; ++p) word[p] = weight_at(p, k);
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-      const auto one = all(x[r][k]);
-#pragma GCC unroll 8
-      for (int p = 0; p < P; ++p) acc[r][p] = fma(one, word[p], acc[r][p]);
-    }
-  }
+  const auto parts = (rows + each - 1) / each;
+  return std::int32_t(std::max<std::int64_t>(1, (rows + parts - 1) / std::max<std::int64_t>(1, parts)));
 }
 
 /// A run of k over which no scale changes.
@@ -97,16 +34,17 @@ struct linear_job {
   const act_view* x;
   std::int32_t in;
   std::int32_t first_panel, num_out; ///< outputs [16 * first_panel, + num_out)
-  std::int32_t num_runs;             ///< i8
-  const scale_run* runs;
+  bool to_bf16 = false;              ///< outputs are bf16 words
+  std::int32_t num_runs = 0;         ///< i8
+  const scale_run* runs = nullptr;
 };
 
 /// One activation row and where its outputs go.
 struct linear_row {
   const std::byte* x; ///< i8, padded to 8; or f32
   const float* scale;
-  const std::int32_t* correction; ///< of each run: what the offset of the weights added
-  float* y;                       ///< of output 16 * first_panel
+  const std::int32_t* correction; ///< of each run: takes off what the offset of the weights adds
+  void* y;                        ///< of output 16 * first_panel
 };
 
 /// Values of `in` that the packed integers can be walked with: borders of runs at multiples of 8.
@@ -130,42 +68,103 @@ std::int32_t find_runs(const act_view& x, const packed_weight& w, const scale_ru
 
 QUADRANT_WORD void finish(f32x16 y, const packed_weight& w, std::int32_t p, const linear_job& job,
                           const linear_row& row) {
-  if (w.bias.size() != 0) y = add(y, load(w.bias.as<float>() + std::ptrdiff_t(job.first_panel + p) * panel));
-  store(row.y + std::ptrdiff_t(p) * panel, y, std::min(panel, job.num_out - p * panel));
+  const auto at = std::ptrdiff_t(p) * panel;
+  const auto some = std::min(panel, job.num_out - p * panel);
+  if (w.bias.size() != 0) y = add(y, load(w.bias.as<float>() + std::ptrdiff_t(job.first_panel) * panel + at));
+  if (job.to_bf16)
+    store_u16(static_cast<std::uint16_t*>(row.y) + at, to_bf16(y), some);
+  else
+    store(static_cast<float*>(row.y) + at, y, some);
 }
 
-template <class Weights, int R, int P>
+template <class Weights, int R, int P, bool grouped>
 [[gnu::noinline]] void int_tile(const linear_job& job, const packed_weight& w, const linear_row* rows,
                                 std::int32_t p0) {
-  const bool grouped = job.x->scale_group != 0;
-  const auto* data = w.data.data() + std::size_t(job.first_panel + p0) * w.panel_bytes();
-  const auto* w_scale = w.scale.as<float>() + std::ptrdiff_t(job.first_panel + p0) * panel;
+  const auto panel_bytes = w.panel_bytes();
+  const auto* data = w.data.data() + std::size_t(job.first_panel + p0) * panel_bytes;
+  const auto* w_scale = w.panel_scales(job.first_panel + p0);
+  const auto scale_words = std::ptrdiff_t(w.groups()) * panel;
   f32x16 y[R][P];
-  for (auto& row : y)
-    for (auto& v : row) v = all(0.0f);
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 8
+    for (int p = 0; p < P; ++p) y[r][p] = all(0.0f);
   for (std::int32_t g = 0; g < job.num_runs; ++g) {
     const auto run = job.runs[g];
-    i32x16 acc[R][P];
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r)
-#pragma GCC unroll 8
-      for (int p = 0; p < P; ++p) acc[r][p] = all(std::int32_t{0});
     const std::byte* x[R];
     for (int r = 0; r < R; ++r) x[r] = rows[r].x + run.first;
-    dot_tile<Weights>(data + std::size_t(run.first / 8) * Weights::bytes_per_8k, w.panel_bytes(), x,
-                      (run.end - run.first + 7) / 8, acc);
+    i32x16 acc[R][P];
 #pragma GCC unroll 8
-    for (int r = 0; r < R; ++r)
+    for (int r = 0; r < R; ++r) {
+      const auto offset = all(rows[r].correction[g]);
+#pragma GCC unroll 8
+      for (int p = 0; p < P; ++p) acc[r][p] = offset;
+    }
+    dot_tile<Weights>(data + std::size_t(run.first / 8) * Weights::bytes_per_8k, panel_bytes, x,
+                      (run.end - run.first + 7) / 8, acc);
+    f32x16 scale[P];
+#pragma GCC unroll 8
+    for (int p = 0; p < P; ++p) scale[p] = load(w_scale + p * scale_words + run.weight_group * panel);
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      const auto x_scale = all(grouped ? rows[r].scale[run.x_group] : 0.0f);
 #pragma GCC unroll 8
       for (int p = 0; p < P; ++p) {
-        auto sum = to_f32(sub(acc[r][p], all(rows[r].correction[g])));
-        if (grouped) sum = mul(sum, all(rows[r].scale[run.x_group]));
-        y[r][p] = fma(sum, load(w_scale + std::ptrdiff_t(run.weight_group) * w.out_padded() + p * panel), y[r][p]);
+        auto part = to_f32(acc[r][p]);
+        if (grouped) part = mul(part, x_scale);
+        y[r][p] = fma(part, scale[p], y[r][p]);
       }
+    }
   }
+#pragma GCC unroll 8
   for (int r = 0; r < R; ++r)
+#pragma GCC unroll 8
     for (int p = 0; p < P; ++p)
       finish(grouped ? y[r][p] : mul(y[r][p], all(rows[r].scale[0])), w, p0 + p, job, rows[r]);
+}
+
+/// Panels [p0, p0 + panels) one after the other: one stream of weights, and one of scales.
+template <class Weights, int R>
+[[gnu::noinline]] void int_stream(const linear_job& job, const packed_weight& w, const linear_row* rows,
+                                  std::int32_t p0, std::int32_t panels) {
+  const bool grouped = job.x->scale_group != 0;
+  const auto* weights = w.data.data() + std::size_t(job.first_panel + p0) * w.panel_bytes();
+  const auto* w_scale = w.panel_scales(job.first_panel + p0);
+  const auto scale_words = std::ptrdiff_t(w.groups()) * panel;
+  for (auto p = p0; p < p0 + panels; ++p, weights += w.panel_bytes(), w_scale += scale_words) {
+    f32x16 y[R];
+    for (auto& sum : y) sum = all(0.0f);
+    for (std::int32_t g = 0; g < job.num_runs; ++g) {
+      const auto run = job.runs[g];
+      const auto* from = weights + std::size_t(run.first / 8) * Weights::bytes_per_8k;
+      const auto steps = (run.end - run.first + 7) / 8;
+      constexpr int chains = R <= 4 ? 2 : 1; // of even and of odd words: integers have no order
+      i32x16 acc[R][chains];
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) {
+        acc[r][0] = all(rows[r].correction[g]);
+        if (chains > 1) acc[r][chains - 1] = all(std::int32_t{0});
+      }
+      for (int step = 0; step < steps; ++step, from += Weights::bytes_per_8k) {
+        for (std::size_t line = 0; line < Weights::bytes_per_8k; line += 64) fetch_early(from + stream_ahead + line);
+        const auto even = Weights::at(from, 0), odd = Weights::at(from, 1);
+#pragma GCC unroll 8
+        for (int r = 0; r < R; ++r) {
+          const auto* x = rows[r].x + run.first + std::ptrdiff_t(step) * 8;
+          Weights::dot(acc[r][0], even, all_quads(x));
+          Weights::dot(acc[r][chains - 1], odd, all_quads(x + 4));
+        }
+      }
+      const auto scale = load(w_scale + run.weight_group * panel);
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) {
+        auto part = to_f32(chains > 1 ? add(acc[r][0], acc[r][chains - 1]) : acc[r][0]);
+        if (grouped) part = mul(part, all(rows[r].scale[run.x_group]));
+        y[r] = fma(part, scale, y[r]);
+      }
+    }
+    for (int r = 0; r < R; ++r) finish(grouped ? y[r] : mul(y[r], all(rows[r].scale[0])), w, p, job, rows[r]);
+  }
 }
 
 template <bool IsBf16, int R, int P>
@@ -192,15 +191,40 @@ template <bool IsBf16, int R, int P>
     for (int p = 0; p < P; ++p) finish(y[r][p], w, p0 + p, job, rows[r]);
 }
 
-/// Rows [0, n) x panels [p0, p0 + panels) of one weight.
+template <int R, int P>
+void int_tile_of(const linear_job& job, const packed_weight& w, const linear_row* rows, std::int32_t p0) {
+  const bool grouped = job.x->scale_group != 0;
+  if (w.type == dtype::i8)
+    grouped ? int_tile<i8_weights, R, P, true>(job, w, rows, p0) : int_tile<i8_weights, R, P, false>(job, w, rows, p0);
+  else
+    grouped ? int_tile<i4_weights, R, P, true>(job, w, rows, p0) : int_tile<i4_weights, R, P, false>(job, w, rows, p0);
+}
+
+/// Rows [0, n) x panels [p0, p0 + panels) of one weight. `next`: the weights that this thread will want after these, as
+/// many bytes; or null.
 void run_item(const linear_job& job, const packed_weight& w, const linear_row* rows, std::int32_t n, std::int32_t p0,
-              std::int32_t panels) {
+              std::int32_t panels, const std::byte* next) {
+  const bool ints = w.type == dtype::i8 || w.type == dtype::i4;
+  if (ints && n <= most_rows_streamed)
+    return by_rest<most_rows_streamed>(0, n, [&](std::int32_t, auto num_rows) {
+      w.type == dtype::i8 ? int_stream<i8_weights, num_rows()>(job, w, rows, p0, panels)
+                          : int_stream<i4_weights, num_rows()>(job, w, rows, p0, panels);
+    });
+  const auto bytes = std::size_t(panels) * w.panel_bytes(), share = bytes / std::size_t(n) + 1;
   by_tiles(n, [&](std::int32_t r, auto num_rows) {
-    by_panels<num_rows()>(panels, [&](std::int32_t p, auto num_panels) {
-      constexpr int R = num_rows(), P = num_panels();
+    for (auto at = share * std::size_t(r); next != nullptr && at < std::min(bytes, share * std::size_t(r + num_rows()));
+         at += 64)
+      fetch_to_l2(next + at);
+    constexpr int R = num_rows();
+    if (ints) {
+      std::int32_t p = 0;
+      for (; p + linear_panels <= panels; p += linear_panels) int_tile_of<R, linear_panels>(job, w, rows + r, p0 + p);
+      for (; p < panels; ++p) int_tile_of<R, 1>(job, w, rows + r, p0 + p);
+      return;
+    }
+    by_panels<R>(panels, [&](std::int32_t p, auto num_panels) {
+      constexpr int P = num_panels();
       switch (w.type) {
-      case dtype::i8: return int_tile<i8_weights, R, P>(job, w, rows + r, p0 + p);
-      case dtype::i4: return int_tile<i4_weights, R, P>(job, w, rows + r, p0 + p);
       case dtype::bf16: return float_tile<true, R, P>(job, w, rows + r, p0 + p);
       default: return float_tile<false, R, P>(job, w, rows + r, p0 + p);
       }
@@ -232,7 +256,7 @@ void ready_rows(const linear_job& job, const packed_weight& w, std::int32_t n, l
     }
     auto* of_row = correction + std::int64_t(r) * job.num_runs;
     for (std::int32_t g = 0; g < job.num_runs; ++g)
-      of_row[g] = offset == 0 ? 0 : offset * sum_bytes(q + job.runs[g].first, job.runs[g].end - job.runs[g].first);
+      of_row[g] = offset == 0 ? 0 : -offset * sum_bytes(q + job.runs[g].first, job.runs[g].end - job.runs[g].first);
     rows[r] = {reinterpret_cast<const std::byte*>(q), job.x->scale + x_row(r) * scales, of_row, output(r)};
   }
 }
@@ -240,28 +264,30 @@ void ready_rows(const linear_job& job, const packed_weight& w, std::int32_t n, l
 void linear(team& t, const linear_args& a) {
   const auto& w = *a.weight;
   if (a.x.q != nullptr && !int_tiles_fit(a.x, w)) return reference::linear(t, a);
-  linear_job job{
-      .x = &a.x, .in = w.in, .first_panel = a.first_out / panel, .num_out = a.num_out, .num_runs = 0, .runs = nullptr};
+  linear_job job{.x = &a.x, .in = w.in, .first_panel = a.first_out / panel, .num_out = a.num_out};
   if (a.x.q != nullptr) job.num_runs = find_runs(a.x, w, &job.runs);
   const auto panels = (a.num_out + panel - 1) / panel;
   const auto across = (panels + panels_per_item - 1) / panels_per_item, rows_each = rows_per_item(t, a.rows, across);
   const auto down = (a.rows + rows_each - 1) / rows_each;
   const auto macs = std::int64_t(std::min(a.rows, rows_each)) * std::min(panels, panels_per_item) * panel * w.in;
-  t.parallel(std::int64_t(across) * down, grain_for(macs, macs_worth_a_thread),
-             [&](std::int64_t begin, std::int64_t end) {
-               linear_row rows[most_rows_per_item];
-               std::int64_t ready = -1;
-               for (auto item = begin; item < end; ++item) {
-                 const auto first = std::int32_t(item % down) * rows_each, n = std::min(rows_each, a.rows - first);
-                 if (ready != item % down)
-                   ready_rows(
-                       job, w, n, rows, [&](std::int32_t r) { return std::int64_t(first) + r; },
-                       [&](std::int32_t r) { return a.y + (std::int64_t(first) + r) * a.y_stride; });
-                 ready = item % down;
-                 const auto p0 = std::int32_t(item / down) * panels_per_item;
-                 run_item(job, w, rows, n, p0, std::min(panels_per_item, panels - p0));
-               }
-             });
+  t.parallel(
+      std::int64_t(across) * down, grain_for(macs, macs_worth_a_thread), [&](std::int64_t begin, std::int64_t end) {
+        linear_row rows[most_rows_per_item];
+        std::int64_t ready = -1;
+        for (auto item = begin; item < end; ++item) {
+          const auto part = item / across; // its rows stay while the weights pass
+          const auto first = std::int32_t(part) * rows_each, n = std::min(rows_each, a.rows - first);
+          if (ready != part)
+            ready_rows(
+                job, w, n, rows, [&](std::int32_t r) { return std::int64_t(first) + r; },
+                [&](std::int32_t r) { return a.y + (std::int64_t(first) + r) * a.y_stride; });
+          ready = part;
+          const auto p0 = std::int32_t(item % across) * panels_per_item;
+          const auto* next = w.data.data() + std::size_t(job.first_panel + p0 + panels_per_item) * w.panel_bytes();
+          run_item(job, w, rows, n, p0, std::min(panels_per_item, panels - p0),
+                   p0 + 2 * panels_per_item <= panels ? next : nullptr);
+        }
+      });
 }
 
 /// Some rows of one expert.
@@ -269,21 +295,36 @@ struct expert_rows {
   std::int32_t expert, first, num_rows;
 };
 
+/// Rows sorted by expert, in parts of at most rows_each. Returns how many; the list is in the caller's scratch.
+std::int64_t part_rows(const std::int32_t* offsets, std::int32_t num_experts, std::int32_t rows_each,
+                       const expert_rows** list) {
+  auto* parts = scratch<expert_rows>(slot::blocks, num_experts + offsets[num_experts] / rows_each + 1);
+  std::int64_t n = 0;
+  for (std::int32_t e = 0; e < num_experts; ++e) {
+    const auto rows = offsets[e + 1] - offsets[e], pieces = (rows + rows_each - 1) / rows_each;
+    for (std::int32_t i = 0, first = offsets[e]; i < pieces; ++i) { // of one size, but for one row
+      const auto size = (offsets[e + 1] - first + pieces - i - 1) / (pieces - i);
+      parts[n++] = {e, first, size};
+      first += size;
+    }
+  }
+  *list = parts;
+  return n;
+}
+
 void grouped_linear(team& t, const grouped_linear_args& a) {
   const auto total = a.num_experts == 0 ? 0 : a.offsets[a.num_experts];
   if (total == 0) return;
   const auto& shape = *a.weight[0];
   if (a.x.q != nullptr && !int_tiles_fit(a.x, shape)) return reference::grouped_linear(t, a);
-  linear_job job{.x = &a.x, .in = shape.in, .first_panel = 0, .num_out = shape.out, .num_runs = 0, .runs = nullptr};
+  linear_job job{.x = &a.x, .in = shape.in, .first_panel = 0, .num_out = shape.out, .to_bf16 = a.y_type == dtype::bf16};
   if (a.x.q != nullptr) job.num_runs = find_runs(a.x, shape, &job.runs);
   const auto panels = shape.out_padded() / panel;
-  const auto across = (panels + panels_per_item - 1) / panels_per_item, rows_each = rows_per_item(t, total, across);
-  auto* parts = scratch<expert_rows>(slot::blocks, a.num_experts + total / rows_each + 1);
-  std::int64_t num_parts = 0;
-  for (std::int32_t e = 0; e < a.num_experts; ++e)
-    for (auto first = a.offsets[e]; first < a.offsets[e + 1]; first += rows_each)
-      parts[num_parts++] = {e, first, std::min(rows_each, a.offsets[e + 1] - first)};
+  const auto across = (panels + panels_per_item - 1) / panels_per_item;
+  const expert_rows* parts = nullptr;
+  const auto num_parts = part_rows(a.offsets, a.num_experts, rows_per_item(t, total, across), &parts);
   const auto macs = std::int64_t(total) * shape.in * panel * panels / (num_parts * across); // of an average item
+  const auto row_bytes = std::int64_t(shape.out) * std::int64_t(bits(a.y_type) / 8);
   t.parallel(num_parts * across, grain_for(macs, macs_worth_a_thread), [&](std::int64_t begin, std::int64_t end) {
     linear_row rows[most_rows_per_item];
     std::int64_t ready = -1;
@@ -294,10 +335,15 @@ void grouped_linear(team& t, const grouped_linear_args& a) {
         ready_rows(
             job, w, part.num_rows, rows,
             [&](std::int32_t r) { return std::int64_t(a.x_row == nullptr ? part.first + r : a.x_row[part.first + r]); },
-            [&](std::int32_t r) { return a.y + (std::int64_t(part.first) + r) * w.out; });
+            [&](std::int32_t r) { return static_cast<std::byte*>(a.y) + (std::int64_t(part.first) + r) * row_bytes; });
       ready = item / across;
       const auto p0 = std::int32_t(item % across) * panels_per_item;
-      run_item(job, w, rows, part.num_rows, p0, std::min(panels_per_item, panels - p0));
+      const std::byte* next = nullptr;
+      if (p0 + 2 * panels_per_item <= panels)
+        next = w.data.data() + std::size_t(p0 + panels_per_item) * w.panel_bytes();
+      else if (item + 1 < end && panels >= panels_per_item)
+        next = a.weight[parts[(item + 1) / across].expert]->data.data();
+      run_item(job, w, rows, part.num_rows, p0, std::min(panels_per_item, panels - p0), next);
     }
   });
 }

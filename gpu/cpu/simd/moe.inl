@@ -1,4 +1,4 @@
-// gpu/cpu/simd/moe.inl: routing, rounding and combining of expert rows. Sorting and gathering are the reference's.
+// gpu/cpu/simd/moe.inl: routing and combining. Sorting and gathering are the reference's.
 // Source  gpu/cpu/reference/moe.cpp
 
 namespace quadrant::gpu::simd {
@@ -50,8 +50,7 @@ void choose_experts(const route_args& a, float* p, std::int32_t* expert, float* 
 void route(team& t, const route_args& a) {
   const auto& gate = *a.gate;
   const act_view x{.f = const_cast<float*>(a.x)};
-  const linear_job job{
-      .x = &x, .in = gate.in, .first_panel = 0, .num_out = a.num_experts, .num_runs = 0, .runs = nullptr};
+  const linear_job job{.x = &x, .in = gate.in, .first_panel = 0, .num_out = a.num_experts};
   const auto panels = (a.num_experts + panel - 1) / panel;
   constexpr std::int32_t rows_each = 12; // routing has few outputs: rows are what can be shared out
   const auto parts = (a.tokens + rows_each - 1) / rows_each;
@@ -66,17 +65,10 @@ void route(team& t, const route_args& a) {
       ready_rows(
           job, gate, n, rows, [&](std::int32_t r) { return first + r; }, [&](std::int32_t r) { return p + r * width; });
       for (std::int32_t p0 = 0; p0 < panels; p0 += panels_per_item)
-        run_item(job, gate, rows, n, p0, std::min(panels_per_item, panels - p0));
+        run_item(job, gate, rows, n, p0, std::min(panels_per_item, panels - p0), nullptr);
       for (std::int32_t r = 0; r < n; ++r)
         choose_experts(a, p + r * width, a.expert + (first + r) * a.top_k, a.weight + (first + r) * a.top_k);
     }
-  });
-}
-
-void round_rows(team& t, const round_rows_args& a) {
-  t.parallel(a.count, worth_a_thread, [&](std::int64_t begin, std::int64_t end) {
-    by_16(end - begin,
-          [&](std::int64_t i, int some) { store_u16(a.y + begin + i, to_bf16(load(a.x + begin + i, some)), some); });
   });
 }
 

@@ -170,18 +170,11 @@ void add(team& t, const add_args& a) {
   });
 }
 
-void silu_mul(team& t, const silu_mul_args& a) {
-  t.parallel(a.rows, grain_for(2 * std::int64_t(a.cols), worth_a_thread), [&](std::int64_t begin, std::int64_t end) {
-    auto* y = scratch<float>(slot::row, a.cols);
-    for (auto row = begin; row < end; ++row) {
-      const float* gate = a.gu + row * 2 * a.cols;
-      const float* up = gate + a.cols;
-      by_16(a.cols, [&](std::int64_t c, int some) {
-        const auto g = load(gate + c, some);
-        store(y + c, mul(div(g, add(all(1.0f), exp_f32(sub(all(-0.0f), g)))), load(up + c, some)), some);
-      });
-      store_act(y, row, a.cols, a.round_bf16, a.out);
-    }
+/// y = silu(gate) * up
+QUADRANT_WORD void silu_mul_row(const float* gate, const float* up, std::int64_t cols, float* y) {
+  by_16(cols, [&](std::int64_t c, int some) {
+    const auto g = load(gate + c, some);
+    store(y + c, mul(div(g, add(all(1.0f), exp_f32(sub(all(-0.0f), g)))), load(up + c, some)), some);
   });
 }
 

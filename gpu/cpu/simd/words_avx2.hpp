@@ -25,6 +25,9 @@ using quad = __m256i;
 inline constexpr int tile_rows = 4; ///< a tile of rows x panels: 8 registers of sums of the 16
 constexpr int tile_panels(int rows) { return rows == 1 ? 4 : rows == 2 ? 2 : 1; }
 
+inline constexpr int most_rows_streamed = 4; ///< of a linear that reads each panel once
+inline constexpr int linear_panels = 1; ///< of an int8 linear's tile: the integer and the float sums in registers
+
 QUADRANT_WORD mask16 first(int n) {
   const auto lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
   return {_mm256_castsi256_ps(_mm256_cmpgt_epi32(_mm256_set1_epi32(n), lane)),
@@ -178,6 +181,15 @@ QUADRANT_WORD void dot_u8_i8(__m256i& acc, __m256i u8, __m256i i8) {
   acc = _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(u8, i8), _mm256_set1_epi16(1)));
 }
 
+QUADRANT_WORD void fetch_early(const void* p) { _mm_prefetch(p, _MM_HINT_T0); }
+QUADRANT_WORD void fetch_to_l2(const void* p) { _mm_prefetch(p, _MM_HINT_T1); }
+inline constexpr std::size_t stream_ahead = 4096; ///< bytes: a DRAM access at the rate of one core
+
+/// The compiler keeps what p points to in memory, and in no register.
+template <class T>
+QUADRANT_WORD void in_memory(T* p) {
+  asm volatile("" : : "r"(p) : "memory");
+}
 /// The compiler no longer knows what x holds.
 QUADRANT_WORD void hide(__m256i& x) { asm volatile("" : "+x"(x)); }
 QUADRANT_WORD void hide(i32x16& x) {

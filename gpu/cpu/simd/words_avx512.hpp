@@ -25,6 +25,9 @@ using quad = __m512i;
 inline constexpr int tile_rows = 6; ///< a tile of rows x panels: 24 sums, 4 weights, 1 quad fit the 32 registers
 constexpr int tile_panels(int) { return 4; }
 
+inline constexpr int most_rows_streamed = 8; ///< of a linear that reads each panel once
+inline constexpr int linear_panels = 2; ///< of an int8 linear's tile: the integer and the float sums in registers
+
 QUADRANT_WORD mask16 first(int n) { return n >= 16 ? mask16(0xffff) : n <= 0 ? mask16(0) : mask16((1u << n) - 1); }
 QUADRANT_WORD mask16 both(mask16 a, mask16 b) { return a & b; }
 QUADRANT_WORD bool any(mask16 m) { return m != 0; }
@@ -111,6 +114,15 @@ QUADRANT_WORD void dot_u8_i8(i32x16& acc, __m512i u8, __m512i i8) {
   acc = sum;
 }
 
+QUADRANT_WORD void fetch_early(const void* p) { _mm_prefetch(p, _MM_HINT_T0); }
+QUADRANT_WORD void fetch_to_l2(const void* p) { _mm_prefetch(p, _MM_HINT_T1); }
+inline constexpr std::size_t stream_ahead = 4096; ///< bytes: a DRAM access at the rate of one core
+
+/// The compiler keeps what p points to in memory, and in no register.
+template <class T>
+QUADRANT_WORD void in_memory(T* p) {
+  asm volatile("" : : "r"(p) : "memory");
+}
 /// The compiler no longer knows what x holds.
 QUADRANT_WORD void hide(__m512i& x) { asm volatile("" : "+v"(x)); }
 

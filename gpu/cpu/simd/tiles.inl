@@ -1,0 +1,81 @@
+// gpu/cpu/simd/tiles.inl: register tiles of a few rows x a few panels: what linears and attention are made of.
+
+namespace quadrant::gpu::simd {
+namespace {
+
+/// fn(first, R), R a constant, for `rows` rows in 1 .. R.
+template <int R = tile_rows, class Fn>
+QUADRANT_WORD void by_rest(std::int32_t first, std::int32_t rows, Fn fn) {
+  if constexpr (R > 0) {
+    if (rows == R) return fn(first, std::integral_constant<int, R>{});
+    by_rest<R - 1>(first, rows, fn);
+  }
+}
+
+/// fn(first, R) with R a constant, over rows [0, rows): as few tiles as can be, of about one size. A tile of two rows
+/// costs as much as one of four.
+template <class Fn>
+QUADRANT_WORD void by_tiles(std::int32_t rows, Fn fn) {
+  const auto tiles = (rows + tile_rows - 1) / tile_rows;
+  for (std::int32_t t = 0, r = 0; t < tiles; ++t) {
+    const auto n = (rows - r + tiles - t - 1) / (tiles - t);
+    by_rest(r, n, fn);
+    r += n;
+  }
+}
+
+/// fn(p, P) over panels, P a constant that suits R rows.
+template <int R, class Fn>
+QUADRANT_WORD void by_panels(std::int32_t panels, Fn fn) {
+  constexpr int wide = tile_panels(R);
+  std::int32_t p = 0;
+  for (; p + wide <= panels; p += wide) fn(p, std::integral_constant<int, wide>{});
+  for (; p < panels; ++p) fn(p, std::integral_constant<int, 1>{});
+}
+
+/// acc[r][p] += sum over k in [0, 8 * steps) of x[r][k] * w[p][k]; w at the first of P panels, panel_bytes apart.
+template <class Weights, int R, int P>
+QUADRANT_WORD void dot_tile(const std::byte* w, std::size_t panel_bytes, const std::byte* const* x, int steps,
+                            i32x16 (&acc)[R][P]) {
+  // Two calls and not a loop of two: GCC 12 keeps the sums in registers only if the loops over them are innermost.
+  const auto half_step = [&](int step, int half) __attribute__((always_inline)) {
+    typename Weights::word word[P];
+#pragma GCC unroll 8
+    for (int p = 0; p < P; ++p)
+      word[p] = Weights::at(w + std::size_t(p) * panel_bytes + std::size_t(step) * Weights::bytes_per_8k, half);
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      const auto four = all_quads(x[r] + step * 8 + half * 4);
+#pragma GCC unroll 8
+      for (int p = 0; p < P; ++p) Weights::dot(acc[r][p], word[p], four);
+    }
+  };
+  for (int step = 0; step < steps; ++step) {
+    half_step(step, 0);
+    half_step(step, 1);
+  }
+}
+
+/// acc[r][p] = one fma chain over k in [0, n) of x[r][k] * w[p][k][lane]; weight_at gives the 16 floats of panel p at
+/// k.
+template <int R, int P, class WeightAt>
+QUADRANT_WORD void fma_tile(const float* const* x, std::int32_t n, WeightAt weight_at, f32x16 (&acc)[R][P]) {
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 8
+    for (int p = 0; p < P; ++p) acc[r][p] = all(0.0f);
+  for (std::int32_t k = 0; k < n; ++k) {
+    f32x16 word[P];
+#pragma GCC unroll 8
+    for (int p = 0; p < P; ++p) word[p] = weight_at(p, k);
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      const auto one = all(x[r][k]);
+#pragma GCC unroll 8
+      for (int p = 0; p < P; ++p) acc[r][p] = fma(one, word[p], acc[r][p]);
+    }
+  }
+}
+
+} // namespace
+} // namespace quadrant::gpu::simd

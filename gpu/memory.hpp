@@ -1,0 +1,36 @@
+// gpu/memory.hpp: memory of a CPU device: aligned, zeroed, and on huge pages where the system grants them.
+//
+//   below 64 KiB        from the heap
+//   a weight            a piece of a 64 MiB mapping that many share: weights of one expert are smaller than a huge page
+//   2 MiB and more      a mapping of its own
+//
+// Huge pages are asked for by madvise, so they cost memory only in steps of 2 MiB, and only where it is touched. Reading
+// weights from DRAM with 4 KiB pages reached three fifths of the rate (gpu/cpu/README.md).
+// Threads any
+#pragma once
+#include <cstddef>
+#include <memory>
+
+namespace quadrant::gpu {
+
+/// 64-byte aligned bytes that free themselves. Zeroed; throws std::bad_alloc, as any container does.
+class aligned_bytes {
+public:
+  aligned_bytes() = default;
+  explicit aligned_bytes(std::size_t size);
+  /// For what stays about as long as its neighbours do: the memory of a shared mapping goes back with its last piece.
+  static aligned_bytes of_weight(std::size_t size);
+
+  [[nodiscard]] std::byte* data() const noexcept { return data_.get(); }
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  template <class T>
+  [[nodiscard]] T* as() const noexcept {
+    return reinterpret_cast<T*>(data_.get());
+  }
+
+private:
+  std::shared_ptr<std::byte> data_; ///< frees the heap block, the mapping, or its share of one
+  std::size_t size_ = 0;
+};
+
+} // namespace quadrant::gpu
