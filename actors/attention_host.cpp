@@ -3,8 +3,7 @@
 namespace quadrant::actors {
 
 attention_host::attention_host(parts p)
-    : parts_(std::move(p)), link_(std::make_shared<worker_link>()),
-      kv_memory_(std::size_t(parts_.kv_blocks) * parts_.shard->kv.block_bytes()),
+    : parts_(std::move(p)), link_(std::make_shared<worker_link>()), kv_memory_(parts_.shard->kv.pool_bytes()),
       landing_memory_(parts_.plan->landing_of(parts_.id).bytes()), token_slots_(std::size_t(parts_.token_slots)),
       device_(std::make_unique<gpu::device>(
           parts_.name,

@@ -30,7 +30,6 @@ public:
     int threads = 1;
     std::vector<int> cores;                 ///< of its own, one a thread; or none
     std::shared_ptr<gpu::device_pump> pump; ///< null: the device has threads of its own
-    std::int32_t kv_blocks = 0;
     std::int32_t token_slots = 0;
     std::function<void(failure)> failed; ///< a peer is lost; any thread
   };

@@ -39,7 +39,8 @@ void kv_transfer::queue_slices(const msg::kv_ready& message) {
   const auto from_spec = plan.shard_of(id);
   const auto from_shape = *model::shape_of(plan.config(), from_spec);
   const auto numerics = plan.numerics();
-  const auto from = model::kv_layout_of(plan.config(), from_spec, from_shape, numerics);
+  const auto from = model::kv_layout_of(plan.config(), from_spec, from_shape, numerics,
+                                        std::int32_t(plan.layout().prefill_kv_blocks));
 
   const auto first_block = v->getFirstPosition() / gpu::block_tokens;
   const auto end_block = v->getLast() ? (v->getEndPosition() + gpu::block_tokens - 1) / gpu::block_tokens
@@ -52,7 +53,8 @@ void kv_transfer::queue_slices(const msg::kv_ready& message) {
     const worker_id to_id{role::decode, 0, rank};
     const auto to_spec = plan.shard_of(to_id);
     const auto to_shape = *model::shape_of(plan.config(), to_spec);
-    const auto to = model::kv_layout_of(plan.config(), to_spec, to_shape, numerics);
+    const auto to =
+        model::kv_layout_of(plan.config(), to_spec, to_shape, numerics, std::int32_t(plan.layout().decode_kv_blocks));
     const auto worker = view->getWorkers()[plan.row_of(to_id)];
     const auto pool = read(worker.getKvPool());
 

@@ -57,20 +57,20 @@ result<started_worker> worker_factory::start_attention(caf::actor_system& system
                                                        worker_id id) {
   const auto& layout = plan_->layout();
   const bool prefill = id.kind == role::prefill;
-  QUADRANT_TRY(auto shard, model::load_shard(*weights_, plan_->shard_of(id)));
-  const auto host = std::make_shared<attention_host>(
-      attention_host::parts{.name = name,
-                            .id = id,
-                            .plan = plan_,
-                            .shard = std::move(shard),
-                            .ops = ops_,
-                            .endpoint = endpoint_,
-                            .threads = plan_->threads_of(id, local_),
-                            .cores = take_cores(plan_->threads_of(id, local_)),
-                            .pump = pump_,
-                            .kv_blocks = std::int32_t(prefill ? layout.prefill_kv_blocks : layout.decode_kv_blocks),
-                            .token_slots = std::int32_t(layout.decode_max_sequences),
-                            .failed = report_for(name)});
+  const auto kv_blocks = std::int32_t(prefill ? layout.prefill_kv_blocks : layout.decode_kv_blocks);
+  QUADRANT_TRY(auto shard, model::load_shard(*weights_, plan_->shard_of(id), kv_blocks));
+  const auto host =
+      std::make_shared<attention_host>(attention_host::parts{.name = name,
+                                                             .id = id,
+                                                             .plan = plan_,
+                                                             .shard = std::move(shard),
+                                                             .ops = ops_,
+                                                             .endpoint = endpoint_,
+                                                             .threads = plan_->threads_of(id, local_),
+                                                             .cores = take_cores(plan_->threads_of(id, local_)),
+                                                             .pump = pump_,
+                                                             .token_slots = std::int32_t(layout.decode_max_sequences),
+                                                             .failed = report_for(name)});
   started_worker worker{.name = name,
                         .actor = {},
                         .address = host->address(),

@@ -168,17 +168,22 @@ struct kv_append_args {
 
 /// Attention of every row over its sequence (rules 7, 8): query at position p sees the sealed blocks before its own,
 /// and its own block open, up to p. Query heads share KV heads in runs of Hq/Hkv. Per tile of 64 positions, with m its
-/// row maximum (never -0):
-///   i8:   s_j = float(i32 q.k_j) * (q_scale * k_scale_j);  p_j = exp(s_j - m)
-///         P_j = u8(rint(p_j * 255));  l = float(sum P_j)
-///         sealed: o_d = float(sum_j P_j v_jd) * v_scale
-///         open:   a_j = p_j * v_scale_j, A = max a_j, W_j = u8(rint(a_j / A * 255)) (0 if A = 0)
-///                 o_d = float(sum_j W_j v_jd) * A
-///   f32:  s_j = fma chain over d;  p_j = exp(s_j - m);  l = 16-lane sum;  o_d = fma chain over j
-/// Tiles fold left within a segment of 1,024 positions, segments fold left:
-///   m' = max(m, mt); a = exp(m - m'); b = exp(mt - m'); l = fma(lt, b, l*a); o = fma(ot, b, o*a)
-/// A NaN among the s_j makes l NaN. Output: part 0 holds segment 0 up to last_segment folded if first_segment is 0;
-/// otherwise each segment of the range is a part of its own. A part past a row's position has m = -inf, l = 0, o = 0.
+/// row maximum (never -0), e(x) = exp2_255(x), c = q_scale * k_scale (of position j where the block is open):
+///   i8:   sealed: D = max_j q.k_j;  m = float(D) * c;  p_j = e(float(q.k_j - D) * (c * log2 e))
+///                 P_j = u8(rint(p_j));  l = float(sum P_j);  unit = v_scale;  W = P
+///         open:   s_j = float(q.k_j) * c_j;  m = max_j s_j;  p_j = e((s_j - m) * log2 e);  P, l likewise
+///                 a_j = p_j * v_scale_j;  A = max a_j;  unit = A / 255;  W_j = u8(rint(a_j * (255 / A)))
+///         o' = fma(float(sum_j W_j v_jd), unit * b, o * a)
+///   f32:  s_j = fma chain over d;  p_j = exp(s_j - m);  l = 16-lane sum;  t_d = fma chain over j
+///         o' = fma(t_d, b, o * a)
+/// A c that is not below 2^100 makes l NaN, m -inf and all W 0 (open: the unit, too); a NaN among f32's s_j makes l NaN;
+/// an a_j that is not below 2^100 makes the unit NaN, and A below 2^-100 makes unit and W 0.
+/// Tiles fold left within a segment of 1,024 positions, from m = -inf, l = 0, o = 0:
+///   m' = max(m, mt); a = exp(m - m'); b = exp(mt - m'); l' = fma(lt, b, l * a)
+/// Segments fold left likewise, o' = fma(ot, b, o * a), from the first one. Output: part 0 holds segment 0 up to
+/// last_segment folded if first_segment is 0; otherwise each segment of the range is a part of its own. A part past a
+/// row's position has m = -inf, l = 0, o = 0.
+/// Bound against exact attention over the same integers: e's 1.1e-4 and half a step of 255 in each weight.
 struct attend_args {
   act_view q; ///< [T, Hq, D], factor 1/sqrt(D) already in it
   std::int32_t num_q_heads;

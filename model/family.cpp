@@ -8,13 +8,13 @@ shard::row_share shard::share_of(std::int32_t tokens) const noexcept {
   return {std::min(tokens, spec.tp_rank * part), std::min(tokens, (spec.tp_rank + 1) * part), part};
 }
 
-result<std::shared_ptr<const shard>> load_shard(weight_cache& weights, const shard_spec& spec) {
+result<std::shared_ptr<const shard>> load_shard(weight_cache& weights, const shard_spec& spec, std::int32_t kv_blocks) {
   auto s = std::make_shared<shard>();
   s->config = weights.config();
   s->numerics = weights.numerics();
   s->spec = spec;
   QUADRANT_TRY(s->shape, shape_of(s->config, spec));
-  s->kv = kv_layout_of(s->config, spec, s->shape, s->numerics);
+  s->kv = kv_layout_of(s->config, spec, s->shape, s->numerics, kv_blocks);
   QUADRANT_TRY(s->weights, weights.attention(spec));
   for (auto layer = spec.first_layer; layer < spec.end_layer; ++layer) {
     ffn_weights ffn;

@@ -28,8 +28,8 @@ struct shard {
   [[nodiscard]] row_share share_of(std::int32_t tokens) const noexcept;
 };
 
-/// Loads the weights of `spec` and writes its program.
-result<std::shared_ptr<const shard>> load_shard(weight_cache& weights, const shard_spec& spec);
+/// Loads the weights of `spec` and writes its program, for a KV pool of that many blocks.
+result<std::shared_ptr<const shard>> load_shard(weight_cache& weights, const shard_spec& spec, std::int32_t kv_blocks);
 
 /// y = FFN of each row with the expert it is sorted under; rows are rounded to the profile's expert_row type.
 /// x_row: row r reads x[x_row[r]] (null: r). offsets [num_experts + 1]. out [rows, hidden].

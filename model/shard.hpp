@@ -28,9 +28,9 @@ struct shard_shape {
 /// Errors  errc::invalid_argument: heads, hidden size or vocabulary do not divide by tp
 result<shard_shape> shape_of(const model_config& config, const shard_spec& spec);
 
-/// The KV of a shard with `shape`.
+/// The KV of a shard with `shape`, in a pool of that many blocks.
 gpu::kv_layout kv_layout_of(const model_config& config, const shard_spec& spec, const shard_shape& shape,
-                            const gpu::numerics& numerics);
+                            const gpu::numerics& numerics, std::int32_t kv_blocks);
 
 /// Layers of pipeline stage `rank` of `stages`: as even as can be, earlier stages get the rest.
 shard_spec stage_of(const model_config& config, std::int32_t rank, std::int32_t stages);

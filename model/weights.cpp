@@ -11,7 +11,7 @@
 namespace quadrant::model {
 namespace {
 
-constexpr std::uint64_t rules_version = 1;
+constexpr std::uint64_t rules_version = 2; ///< of the arithmetic, and of the bytes of a KV block
 constexpr std::int32_t weight_group = 128; ///< along K (rule 6)
 
 std::int32_t group_for(std::int32_t in) { return in % weight_group == 0 ? weight_group : in % 64 == 0 ? 64 : in; }

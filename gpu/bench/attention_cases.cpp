@@ -13,7 +13,7 @@ constexpr std::int32_t q_heads = 16, kv_heads = 4, head_dim = 128;
 
 /// Sequences with `depth` positions behind them, of which `rows` more are attended from.
 struct attention_world {
-  kv_layout layout = kv_layout::keys_and_values(1, kv_heads, head_dim, dtype::i8);
+  kv_layout layout;
   std::vector<std::int32_t> blocks;
   aligned_bytes pool;
   std::vector<sequence_rows> sequences;
@@ -30,7 +30,8 @@ struct attention_world {
     std::iota(blocks.begin(), blocks.end(), 0);
     for (std::int32_t s = 1; shared && s < num_sequences; ++s)
       std::copy_n(blocks.begin(), each - 1, blocks.begin() + std::ptrdiff_t(s) * each);
-    pool = aligned_bytes(blocks.size() * layout.block_bytes());
+    layout = kv_layout::keys_and_values(std::int32_t(blocks.size()), 1, kv_heads, head_dim, dtype::i8);
+    pool = aligned_bytes(layout.pool_bytes());
     const auto own = std::size_t(num_sequences) * std::size_t(rows + block_tokens) * kv_heads;
     own_k.resize(own * head_dim), own_v.resize(own * head_dim), own_k_scale.resize(own), own_v_scale.resize(own);
     for (auto& scale : q.scale) scale = 1e-3f;

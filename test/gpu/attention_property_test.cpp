@@ -49,8 +49,8 @@ struct piece {
 class kv_world {
 public:
   kv_world(const shape& s, std::int32_t num_blocks, const gpu::ops_table& ops, gpu::team& team)
-      : s_(s), layout_(gpu::kv_layout::keys_and_values(2, s.kv_heads, s.head_dim, s.type)), ops_(ops), team_(team),
-        pool_(std::size_t(num_blocks) * layout_.block_bytes()) {}
+      : s_(s), layout_(gpu::kv_layout::keys_and_values(num_blocks, 2, s.kv_heads, s.head_dim, s.type)), ops_(ops),
+        team_(team), pool_(layout_.pool_bytes()) {}
 
   [[nodiscard]] gpu::aligned_bytes& pool() { return pool_; }
 

@@ -83,7 +83,8 @@ TEST_CASE("a degree that does not divide is told with both numbers") {
 TEST_CASE("the KV layout of a shard holds its own layers and heads") {
   const auto c = config_of(6, 4, 2);
   const shard_spec spec{.first_layer = 2, .end_layer = 5, .tp_rank = 1, .tp = 2};
-  const auto layout = kv_layout_of(c, spec, *shape_of(c, spec), gpu::numerics_of(gpu::precision::w4a8));
+  const auto layout = kv_layout_of(c, spec, *shape_of(c, spec), gpu::numerics_of(gpu::precision::w4a8), 7);
+  CHECK(layout.num_blocks == 7);
   CHECK(layout.num_layers == 3);
   CHECK(layout.num_kv_heads == 1);
   CHECK(layout.head_dim() == 64);

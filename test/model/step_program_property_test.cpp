@@ -31,7 +31,7 @@ public:
       : ops_(ops), shard_(load(*weights)), device_("test", {.num_threads = 2}), stream_(device_.make_stream()),
         frame_(shard_->config, shard_->numerics, shard_->spec, shard_->shape,
                {.tokens = 2 * max_tokens, .sequences = 2, .outputs = 2 * max_tokens}),
-        pool_(std::size_t(num_blocks) * shard_->kv.block_bytes()), slots_(16) {}
+        pool_(shard_->kv.pool_bytes()), slots_(16) {}
 
   static constexpr std::int32_t num_blocks = 2 * (max_tokens / gpu::block_tokens + 1);
 
@@ -70,7 +70,7 @@ public:
 
 private:
   static std::shared_ptr<const shard> load(weight_cache& weights) {
-    auto loaded = load_shard(weights, {.first_layer = 0, .end_layer = tiny_checkpoint::num_layers});
+    auto loaded = load_shard(weights, {.first_layer = 0, .end_layer = tiny_checkpoint::num_layers}, num_blocks);
     REQUIRE_MESSAGE(loaded.ok(), loaded.error().message);
     return *loaded;
   }
@@ -163,7 +163,7 @@ TEST_CASE("a checkpoint that lacks a tensor, or has it in another shape, is told
   const auto refused = [&](const model_config& c, const char* what) {
     const auto files = std::make_shared<checkpoint_files>(checkpoint.files());
     weight_cache weights(files, c, gpu::numerics_of(gpu::precision::f32));
-    const auto loaded = load_shard(weights, {.first_layer = 0, .end_layer = c.num_layers});
+    const auto loaded = load_shard(weights, {.first_layer = 0, .end_layer = c.num_layers}, 4);
     REQUIRE(!loaded.ok());
     INFO(loaded.error().message);
     CHECK(loaded.error().message.find(what) != std::string::npos);

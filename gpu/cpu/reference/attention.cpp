@@ -33,41 +33,48 @@ float store_row(const float* x, std::int32_t n, dtype type, std::byte* to) {
   }
 }
 
-/// Requantises the 64 open rows of a plane to one scale. A NaN scale stays.
-void seal(std::byte* rows, float* scale, std::int32_t head_dim) {
+/// Requantises the 64 open rows of a plane to one scale, and puts element (j, d) where `place` says. A NaN scale stays.
+template <class Place>
+void seal(std::byte* rows, float* scale, std::int32_t head_dim, Place place) {
   float top = 0;
   for (std::int32_t j = 0; j < block_tokens; ++j) top = scale[j] > top || scale[j] != scale[j] ? scale[j] : top;
   auto* q = reinterpret_cast<std::int8_t*>(rows);
+  const std::vector<std::int8_t> open(q, q + std::ptrdiff_t(block_tokens) * head_dim);
   for (std::int32_t j = 0; j < block_tokens; ++j) {
     const float ratio = top > 0 ? scale[j] / top : 0.0f;
-    for (std::int32_t d = 0; d < head_dim; ++d) {
-      auto& value = q[j * head_dim + d];
-      value = std::int8_t(std::nearbyintf(float(value) * ratio));
-    }
+    for (std::int32_t d = 0; d < head_dim; ++d)
+      q[place(j, d)] = std::int8_t(std::nearbyintf(float(open[std::size_t(j * head_dim + d)]) * ratio));
     scale[j] = top;
   }
 }
 
-/// The running softmax of one query.
+/// The running softmax of one query: what it was before any tile.
 struct state {
   float m = minus_inf, l = 0;
 };
 
-void fold(state& s, float* o, const state& tile, const float* tile_o, std::int32_t head_dim) {
-  const float m = std::max(s.m, tile.m);
-  const float a = exp_f32(s.m - m), b = exp_f32(tile.m - m);
-  s.l = std::fma(tile.l, b, s.l * a);
-  for (std::int32_t d = 0; d < head_dim; ++d) o[d] = std::fma(tile_o[d], b, o[d] * a);
-  s.m = m;
+/// How much of what was there, and of the new tile, stays.
+struct factors {
+  float a, b;
+};
+factors fold(state& s, const state& tile) {
+  const float m = tile.m > s.m ? tile.m : s.m;
+  const factors f{exp_f32(s.m - m), exp_f32(tile.m - m)};
+  s = {m, std::fma(tile.l, f.b, s.l * f.a)};
+  return f;
+}
+void fold(state& s, float* o, const state& part, const float* part_o, std::int32_t head_dim) {
+  const auto f = fold(s, part);
+  for (std::int32_t d = 0; d < head_dim; ++d) o[d] = std::fma(part_o[d], f.b, o[d] * f.a);
 }
 
-/// Rows of one tile: sealed ones in the pool, open ones among the own rows. Row j at k + j * k_stride bytes.
+/// One tile: a sealed block in the pool, or the open block among the own rows.
 struct tile_rows {
   const std::byte *k, *v;
   const float *k_scale, *v_scale;
-  std::int64_t row_stride, scale_stride;
+  std::int64_t row_stride, scale_stride; ///< of positions; bytes, floats
   std::int32_t count;
-  bool open;
+  bool open, turned;
 };
 
 float element(const std::byte* row, dtype type, std::int32_t d) {
@@ -75,9 +82,9 @@ float element(const std::byte* row, dtype type, std::int32_t d) {
                              : reinterpret_cast<const float*>(row)[d];
 }
 
-state float_tile(const float* q, const tile_rows& rows, dtype type, std::int32_t head_dim, float* o) {
+void float_tile(const float* q, const tile_rows& rows, dtype type, std::int32_t head_dim, state& running, float* o) {
   float s[block_tokens];
-  state out;
+  state tile;
   bool nan = false;
   for (std::int32_t j = 0; j < rows.count; ++j) {
     float dot = 0;
@@ -85,56 +92,89 @@ state float_tile(const float* q, const tile_rows& rows, dtype type, std::int32_t
       dot = std::fma(q[d], element(rows.k + j * rows.row_stride, type, d), dot);
     s[j] = dot;
     nan = nan || dot != dot;
-    out.m = std::max(out.m, dot);
+    tile.m = dot > tile.m ? dot : tile.m;
   }
-  out.m = out.m + 0.0f; // never -0, so that a maximum has no order
-  for (std::int32_t j = 0; j < rows.count; ++j) s[j] = exp_f32(s[j] - out.m);
-  out.l = nan ? nan_f32 : sum_16_lanes(rows.count, [&](float lane, std::int64_t j) { return lane + s[j]; });
-  std::fill(o, o + head_dim, 0.0f);
+  tile.m = tile.m + 0.0f; // never -0, so that a maximum has no order
+  for (std::int32_t j = 0; j < rows.count; ++j) s[j] = exp_f32(s[j] - tile.m);
+  tile.l = nan ? nan_f32 : sum_16_lanes(rows.count, [&](float lane, std::int64_t j) { return lane + s[j]; });
+  std::vector<float> tile_o(std::size_t(head_dim), 0.0f);
   for (std::int32_t j = 0; j < rows.count; ++j)
     for (std::int32_t d = 0; d < head_dim; ++d)
-      o[d] = std::fma(s[j], element(rows.v + j * rows.row_stride, type, d), o[d]);
-  return out;
+      tile_o[std::size_t(d)] = std::fma(s[j], element(rows.v + j * rows.row_stride, type, d), tile_o[std::size_t(d)]);
+  fold(running, o, tile, tile_o.data(), head_dim);
 }
 
-std::int32_t to_u8(float x) { return x >= 0 ? std::int32_t(std::nearbyintf(x)) : 0; } // NaN gives 0
+std::int32_t to_u8(float x) { return std::int32_t(std::nearbyintf(x)); }
 
-state int_tile(const std::int8_t* q, float q_scale, const tile_rows& rows, std::int32_t head_dim, float* o) {
-  float s[block_tokens], p[block_tokens];
-  state out;
-  bool nan = false;
+constexpr float log2_e = 1.44269504f, most_scale = 0x1p100f, least_scale = 0x1p-100f;
+
+/// Open rows have V scales of their own: they join the weights p. Returns the unit of the weights.
+float fold_v_scales(const tile_rows& rows, const float* p, std::int32_t* weight) {
+  float a[block_tokens], top = 0;
+  bool sound = true;
   for (std::int32_t j = 0; j < rows.count; ++j) {
-    const auto* k = reinterpret_cast<const std::int8_t*>(rows.k + j * rows.row_stride);
-    std::int32_t dot = 0;
-    for (std::int32_t d = 0; d < head_dim; ++d) dot += int(q[d]) * int(k[d]);
-    s[j] = float(dot) * (q_scale * rows.k_scale[j * rows.scale_stride]);
-    nan = nan || s[j] != s[j];
-    out.m = std::max(out.m, s[j]);
+    a[j] = p[j] * rows.v_scale[j * rows.scale_stride];
+    sound = sound && a[j] < most_scale;
+    top = a[j] > top ? a[j] : top;
   }
-  out.m = out.m + 0.0f;
-  std::int32_t weight[block_tokens], sum = 0;
-  float top = 0;
+  const float unit = !sound ? nan_f32 : top < least_scale ? 0.0f : top / 255.0f;
+  const float up = 255.0f / top;
+  for (std::int32_t j = 0; j < rows.count; ++j) weight[j] = unit > 0 ? to_u8(a[j] * up) : 0;
+  return unit;
+}
+
+void int_tile(const std::int8_t* q, float q_scale, const tile_rows& rows, const kv_layout& l, state& running,
+              float* o) {
+  const auto head_dim = l.head_dim();
+  const auto key = [&](std::int32_t j, std::int32_t d) {
+    return int(reinterpret_cast<const std::int8_t*>(
+        rows.k)[rows.turned ? std::int64_t(l.sealed_k(j, d)) : j * rows.row_stride + d]);
+  };
+  const auto value = [&](std::int32_t j, std::int32_t d) {
+    return int(reinterpret_cast<const std::int8_t*>(
+        rows.v)[rows.turned ? std::int64_t(l.sealed_v(j, d)) : j * rows.row_stride + d]);
+  };
+  std::int32_t dot[block_tokens], weight[block_tokens], most = INT32_MIN, sum = 0;
+  float p[block_tokens];
   for (std::int32_t j = 0; j < rows.count; ++j) {
-    p[j] = exp_f32(s[j] - out.m);
-    weight[j] = to_u8(p[j] * 255.0f);
-    sum += weight[j];
-    const float folded = p[j] * rows.v_scale[j * rows.scale_stride];
-    if (rows.open) top = folded > top || folded != folded ? folded : top;
+    dot[j] = 0;
+    for (std::int32_t d = 0; d < head_dim; ++d) dot[j] += int(q[d]) * key(j, d);
+    most = std::max(most, dot[j]);
   }
-  float unit = rows.v_scale[0];
-  if (rows.open) {
-    unit = top;
-    for (std::int32_t j = 0; j < rows.count; ++j)
-      weight[j] = top > 0 ? to_u8(p[j] * rows.v_scale[j * rows.scale_stride] / top * 255.0f) : 0;
-  }
-  out.l = nan ? nan_f32 : float(sum);
-  std::vector<std::int32_t> acc(std::size_t(head_dim), 0);
+  state tile;
+  bool sound = true;
+  float s[block_tokens], unit = rows.v_scale[0];
   for (std::int32_t j = 0; j < rows.count; ++j) {
-    const auto* v = reinterpret_cast<const std::int8_t*>(rows.v + j * rows.row_stride);
-    for (std::int32_t d = 0; d < head_dim; ++d) acc[std::size_t(d)] += weight[j] * int(v[d]);
+    const float scale = q_scale * rows.k_scale[rows.open ? j * rows.scale_stride : 0];
+    sound = sound && scale < most_scale;
+    s[j] = float(dot[j]) * scale;
+    p[j] = float(dot[j] - most) * (scale * log2_e); // sealed
+    if (rows.open)
+      tile.m = s[j] > tile.m ? s[j] : tile.m;
+    else
+      tile.m = float(most) * scale;
   }
-  for (std::int32_t d = 0; d < head_dim; ++d) o[d] = float(acc[std::size_t(d)]) * unit;
-  return out;
+  if (sound) {
+    tile.m = tile.m + 0.0f;
+    for (std::int32_t j = 0; j < rows.count; ++j) {
+      p[j] = exp2_255(rows.open ? (s[j] - tile.m) * log2_e : p[j]);
+      weight[j] = to_u8(p[j]);
+      sum += weight[j];
+    }
+    tile.l = float(sum);
+    if (rows.open) unit = fold_v_scales(rows, p, weight);
+  } else {
+    tile = {minus_inf, nan_f32};
+    std::fill_n(weight, rows.count, 0);
+    if (rows.open) unit = 0;
+  }
+  const auto f = fold(running, tile);
+  const float new_unit = unit * f.b;
+  for (std::int32_t d = 0; d < head_dim; ++d) {
+    std::int32_t acc = 0;
+    for (std::int32_t j = 0; j < rows.count; ++j) acc += weight[j] * value(j, d);
+    o[d] = std::fma(float(acc), new_unit, o[d] * f.a);
+  }
 }
 
 /// One query over tiles [first, end) of one segment.
@@ -145,34 +185,38 @@ void attend_segment(const attend_args& a, const sequence_rows& seq, std::int64_t
   const auto kv_head = head / (a.num_q_heads / l.num_kv_heads);
   const auto own_block = position / block_tokens, own_first = seq.first_position / block_tokens;
   const auto end = std::min(own_block + 1, (segment + 1) * (segment_tokens / block_tokens));
-  std::vector<float> tile_o(std::size_t(l.head_dim()));
+  std::fill_n(o, l.head_dim(), 0.0f);
   for (auto block = segment * (segment_tokens / block_tokens); block < end; ++block) {
     tile_rows rows{};
     if (block == own_block) {
       const auto at =
           (std::int64_t(seq.own_row) + std::int64_t(own_block - own_first) * block_tokens) * l.num_kv_heads + kv_head;
-      rows = {static_cast<const std::byte*>(a.own.k) + at * std::int64_t(l.row_bytes()),
-              static_cast<const std::byte*>(a.own.v) + at * std::int64_t(l.row_bytes()),
-              a.own.k_scale + at,
-              a.own.v_scale + at,
-              std::int64_t(l.row_bytes()) * l.num_kv_heads,
-              l.num_kv_heads,
-              position % block_tokens + 1,
-              true};
+      rows = {.k = static_cast<const std::byte*>(a.own.k) + at * std::int64_t(l.row_bytes()),
+              .v = static_cast<const std::byte*>(a.own.v) + at * std::int64_t(l.row_bytes()),
+              .k_scale = a.own.k_scale + at,
+              .v_scale = a.own.v_scale + at,
+              .row_stride = std::int64_t(l.row_bytes()) * l.num_kv_heads,
+              .scale_stride = l.num_kv_heads,
+              .count = position % block_tokens + 1,
+              .open = true,
+              .turned = false};
     } else {
       const auto slice = slice_at(const_cast<std::byte*>(a.pool), l, seq.blocks[block], a.layer, kv_head);
-      rows = {slice.k, slice.v, slice.k_scale, slice.v_scale, std::int64_t(l.row_bytes()), 1, block_tokens, false};
+      rows = {.k = slice.k,
+              .v = slice.v,
+              .k_scale = slice.k_scale,
+              .v_scale = slice.v_scale,
+              .row_stride = std::int64_t(l.row_bytes()),
+              .scale_stride = 1,
+              .count = block_tokens,
+              .open = false,
+              .turned = l.turns_sealed()};
     }
     const auto at = row * a.num_q_heads + head;
-    const auto tile = l.type() == dtype::i8
-                          ? int_tile(a.q.q + at * l.head_dim(), a.q.scale[at], rows, l.head_dim(), tile_o.data())
-                          : float_tile(a.q.f + at * l.head_dim(), rows, l.type(), l.head_dim(), tile_o.data());
-    if (s.m == minus_inf && s.l == 0) {
-      s = tile;
-      std::ranges::copy(tile_o, o);
-    } else {
-      fold(s, o, tile, tile_o.data(), l.head_dim());
-    }
+    if (l.type() == dtype::i8)
+      int_tile(a.q.q + at * l.head_dim(), a.q.scale[at], rows, l, s, o);
+    else
+      float_tile(a.q.f + at * l.head_dim(), rows, l.type(), l.head_dim(), s, o);
   }
 }
 
@@ -213,8 +257,12 @@ void kv_append(team& t, const kv_append_args& a) {
         a.own.k_scale[at] = slice.k_scale[in_block] = k_scale;
         a.own.v_scale[at] = slice.v_scale[in_block] = v_scale;
         if (in_block == block_tokens - 1) {
-          seal(slice.k, slice.k_scale, l.head_dim());
-          seal(slice.v, slice.v_scale, l.head_dim());
+          const bool turned = l.turns_sealed();
+          const auto in_row = [&](std::int32_t j, std::int32_t d) { return std::size_t(j * l.head_dim() + d); };
+          seal(slice.k, slice.k_scale, l.head_dim(),
+               [&](std::int32_t j, std::int32_t d) { return turned ? l.sealed_k(j, d) : in_row(j, d); });
+          seal(slice.v, slice.v_scale, l.head_dim(),
+               [&](std::int32_t j, std::int32_t d) { return turned ? l.sealed_v(j, d) : in_row(j, d); });
         }
       }
     }

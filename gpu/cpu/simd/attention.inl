@@ -1,302 +1,386 @@
 // gpu/cpu/simd/attention.inl: attend, merge: rule 8.
 //
-//   item   (chunk, KV head). A chunk is rows of one sequence whose positions lie in one block, so that all of them
-//          see the same blocks sealed and the same one open; its queries are rows x the heads that share the KV head
-//   tile   its K is turned to panels of 16 positions, its V to panels of 16 of D, once for all queries of the item;
-//          then q.K and P.V are the integer tiles of linear.inl
+//   chunk    rows of one sequence whose positions lie in one block: all see the same blocks sealed and the same one open
+//   cluster  chunks whose sequences begin with the same blocks (samples of one prompt, a shared prefix): their queries
+//            meet each of those blocks together, so it is read once
+//   item     (cluster, KV heads, segments): what one thread does, segment by segment.
+//            Many queries: one KV head; a tile of queries goes through the segment with its sums in L1, and K and V come
+//            from L2 for all tiles but the first.
+//            Up to 48: all of them meet a block before the next, which is fetched meanwhile.
+//            Up to 12: all KV heads of a block after each other, because they lie side by side in memory
+//   plan     long sequences are cut at segments' borders where there would be too few items; then each segment's result
+//            waits in memory, and they fold left afterwards
 // Source  gpu/cpu/reference/attention.cpp
 
 namespace quadrant::gpu::simd {
 namespace {
 
-constexpr std::int32_t queries_per_chunk = 60; ///< enough that turning K and V costs little
-constexpr int tile_words = block_tokens / 16;
+constexpr std::int32_t queries_per_item = 256; ///< their sums, [256, D] floats, stay in L2
+constexpr std::int32_t queries_in_l1 = 48,     ///< of a KV head, whose sums stay in L1 while tiles pass
+    few_queries = 12;                          ///< of a KV head: bound by reading K and V
+constexpr std::int32_t blocks_per_segment = segment_tokens / block_tokens;
 
-struct chunk {
-  std::int32_t sequence, first_row, num_rows;
+/// How a segment joins what is there: o = fma(new, b, o * a).
+struct folding {
+  float a, b;
 };
-
-/// A running softmax.
 struct running {
   float m, l;
 };
-
-/// How a tile or segment joins what is there: o = fma(new, b, o * a), or the new one itself where there is nothing yet.
-struct folding {
-  bool fresh;
-  float a, b;
-};
-
-/// Folds `tile` into `s`.
-folding fold(running& s, const running& tile) {
-  const float m = tile.m > s.m ? tile.m : s.m;
+folding fold(running& s, const running& part) {
+  const float m = part.m > s.m ? part.m : s.m;
   float factor[16];
-  store(factor, exp_f32(pick(first(1), all(s.m - m), all(tile.m - m))));
-  s = {m, __builtin_fmaf(tile.l, factor[1], s.l * factor[0])};
-  return {false, factor[0], factor[1]};
-}
-folding fold_or_begin(running& s, const running& tile) {
-  if (!(s.m == -inf_f32 && s.l == 0)) return fold(s, tile);
-  s = tile;
-  return {true, 0, 0};
+  store(factor, exp_f32(pick(first(1), all(s.m - m), all(part.m - m))));
+  s = {m, __builtin_fmaf(part.l, factor[1], s.l * factor[0])};
+  return {factor[0], factor[1]};
 }
 QUADRANT_WORD void join(float* o, f32x16 x, const folding& f, int some = 16) {
-  store(o, f.fresh ? x : fma(x, all(f.b), mul(load(o, some), all(f.a))), some);
+  store(o, fma(x, all(f.b), mul(load(o, some), all(f.a))), some);
 }
 
-/// One query of an item, and its running softmax within the segment.
-struct query {
-  const std::byte* q; ///< i8 or f32 [D]
-  float scale;
-  std::int32_t correction; ///< what the offset of K added to each product
-  std::int32_t position;
-  std::int64_t at; ///< row * heads + head
-  running sum;
-  float* o; ///< [D]
+struct chunk {
+  std::int32_t sequence, first_row, num_rows, own_block;
 };
-
-/// One item's work: its queries over its segments.
+struct cluster {
+  std::int32_t first_chunk, num_chunks, num_rows;
+  std::int32_t shared_blocks; ///< the first ones, the same for all its chunks and sealed for all
+};
 struct attend_item {
-  const attend_args& a;
-  const sequence_rows& seq;
-  std::int32_t kv_head;
-  query* queries;
-  std::int32_t num_queries;
-  kv_tile tile;
-
-  [[nodiscard]] std::int32_t head_dim() const { return a.layout.head_dim(); }
-
-  [[nodiscard]] std::int32_t count_for(const query& q) const {
-    return tile.open ? q.position % block_tokens + 1 : block_tokens;
-  }
-
-  /// What a tile says of one query before its values are summed.
-  struct scores {
-    running sum;
-    float unit;                        ///< i8: of the weights
-    float p[block_tokens];             ///< f32
-    std::uint8_t weight[block_tokens]; ///< i8
-  };
-
-  static void softmax_tile(const query& q, const kv_tile& tile, std::int32_t count, const i32x16 (&dot)[tile_words],
-                           scores& out) {
-    f32x16 s[tile_words], p[tile_words];
-    auto top = all(-inf_f32);
-    bool nan = false;
-    for (int w = 0; w < tile_words; ++w) {
-      const auto valid = first(count - 16 * w);
-      s[w] = mul(to_f32(sub(dot[w], all(q.correction))), mul(all(q.scale), load(tile.k_scale + 16 * w)));
-      nan = nan || any(both(is_nan(s[w]), valid));
-      top = higher(pick(valid, s[w], all(-inf_f32)), top);
-    }
-    out.sum.m = fold_max(top) + 0.0f;
-    auto sum = all(std::int32_t{0});
-    auto most = all(0.0f);
-    bool nan_weight = false;
-    i32x16 weight[tile_words];
-    for (int w = 0; w < tile_words; ++w) {
-      const auto valid = first(count - 16 * w);
-      p[w] = pick(valid, exp_f32(sub(s[w], all(out.sum.m))), all(0.0f));
-      weight[w] = to_u8(mul(p[w], all(255.0f)));
-      sum = add(sum, weight[w]);
-      if (!tile.open) continue;
-      p[w] = pick(valid, mul(p[w], load(tile.v_scale + 16 * w)), all(0.0f));
-      nan_weight = nan_weight || any(is_nan(p[w]));
-      most = higher(p[w], most);
-    }
-    out.sum.l = nan ? nan_f32 : float(fold_sum(sum));
-    out.unit = tile.v_scale[0];
-    if (tile.open) {
-      out.unit = nan_weight ? nan_f32 : fold_max(most);
-      for (int w = 0; w < tile_words; ++w)
-        weight[w] = out.unit > 0 ? to_u8(mul(div(p[w], all(out.unit)), all(255.0f))) : all(std::int32_t{0});
-    }
-    for (int w = 0; w < tile_words; ++w) store_u8(out.weight + 16 * w, weight[w]);
-  }
-  QUADRANT_WORD static i32x16 to_u8(f32x16 x) {
-    return nearest(pick(at_most(all(0.0f), x), x, all(0.0f)));
-  } // NaN gives 0
-
-  static void softmax_tile(std::int32_t count, const f32x16 (&dot)[tile_words], scores& out) {
-    auto top = all(-inf_f32), sum = all(0.0f);
-    bool nan = false;
-    for (int w = 0; w < tile_words; ++w) {
-      const auto valid = first(count - 16 * w);
-      nan = nan || any(both(is_nan(dot[w]), valid));
-      top = higher(pick(valid, dot[w], all(-inf_f32)), top);
-    }
-    out.sum.m = fold_max(top) + 0.0f;
-    for (int w = 0; w < tile_words; ++w) {
-      const auto p = pick(first(count - 16 * w), exp_f32(sub(dot[w], all(out.sum.m))), all(0.0f));
-      sum = add(sum, p);
-      store(out.p + 16 * w, p);
-    }
-    out.sum.l = nan ? nan_f32 : fold_sum(sum);
-  }
-
-  /// R queries from q0 on over the tile.
-  template <int R>
-  void int_queries(std::int32_t q0) {
-    const auto panel_bytes = std::size_t(head_dim()) * 16;
-    const std::byte* x[R];
-    for (int r = 0; r < R; ++r) x[r] = queries[q0 + r].q;
-    i32x16 dot[R][tile_words];
-    by_panels<R>(tile_words, [&](std::int32_t p, auto num_panels) {
-      i32x16 acc[R][num_panels()];
-      for (auto& row : acc)
-        for (auto& v : row) v = all(std::int32_t{0});
-      dot_tile<i8_weights>(tile.k + std::size_t(p) * panel_bytes, panel_bytes, x, head_dim() / 8, acc);
-      for (int r = 0; r < R; ++r)
-        for (int i = 0; i < num_panels(); ++i) dot[r][p + i] = acc[r][i];
-    });
-    scores s[R];
-    folding f[R];
-    std::int32_t most = 0;
-    for (int r = 0; r < R; ++r) {
-      auto& q = queries[q0 + r];
-      const auto count = count_for(q);
-      most = std::max(most, count);
-      softmax_tile(q, tile, count, dot[r], s[r]);
-      f[r] = fold_or_begin(q.sum, s[r].sum);
-      x[r] = reinterpret_cast<const std::byte*>(s[r].weight);
-    }
-    by_panels<R>(head_dim() / 16, [&](std::int32_t p, auto num_panels) {
-      i32x16 acc[R][num_panels()];
-      for (auto& row : acc)
-        for (auto& v : row) v = all(std::int32_t{0});
-      constexpr std::size_t value_panel = block_tokens * 16;
-      dot_tile<values_i8>(tile.v + std::size_t(p) * value_panel, value_panel, x, (most + 7) / 8, acc);
-      for (int r = 0; r < R; ++r)
-        for (int i = 0; i < num_panels(); ++i)
-          join(queries[q0 + r].o + (p + i) * 16, mul(to_f32(acc[r][i]), all(s[r].unit)), f[r]);
-    });
-  }
-
-  template <int R>
-  void float_queries(std::int32_t q0) {
-    const float* x[R];
-    for (int r = 0; r < R; ++r) x[r] = reinterpret_cast<const float*>(queries[q0 + r].q);
-    const auto* k = reinterpret_cast<const float*>(tile.k);
-    const auto* v = reinterpret_cast<const float*>(tile.v);
-    f32x16 dot[R][tile_words];
-    by_panels<R>(tile_words, [&](std::int32_t p, auto num_panels) {
-      f32x16 acc[R][num_panels()];
-      fma_tile(
-          x, head_dim(), [&](int i, std::int32_t d) { return load(k + (std::ptrdiff_t(p + i) * head_dim() + d) * 16); },
-          acc);
-      for (int r = 0; r < R; ++r)
-        for (int i = 0; i < num_panels(); ++i) dot[r][p + i] = acc[r][i];
-    });
-    for (int r = 0; r < R; ++r) {
-      auto& q = queries[q0 + r];
-      const auto count = count_for(q);
-      scores s;
-      softmax_tile(count, dot[r], s);
-      const auto f = fold_or_begin(q.sum, s.sum);
-      const float* weights[1] = {s.p};
-      by_panels<1>(head_dim() / 16, [&](std::int32_t p, auto num_panels) {
-        f32x16 acc[1][num_panels()];
-        fma_tile(
-            weights, count,
-            [&](int i, std::int32_t j) { return load(v + std::ptrdiff_t(j) * head_dim() + (p + i) * 16); }, acc);
-        for (int i = 0; i < num_panels(); ++i) join(q.o + (p + i) * 16, acc[0][i], f);
-      });
-    }
-  }
-
-  /// All queries over the blocks of one segment.
-  void segment(std::int32_t number) {
-    constexpr auto blocks = segment_tokens / block_tokens;
-    const auto own = queries[0].position / block_tokens;
-    for (std::int32_t i = 0; i < num_queries; ++i) queries[i].sum = {-inf_f32, 0};
-    for (auto block = number * blocks; block < std::min(own + 1, (number + 1) * blocks); ++block) {
-      tile.load(a, seq, kv_head, block, block == own);
-      by_tiles(num_queries, [&](std::int32_t q0, auto num_rows) {
-        if (a.layout.type() == dtype::i8)
-          int_queries<num_rows()>(q0);
-        else
-          float_queries<num_rows()>(q0);
-      });
-    }
-  }
-
-  /// Puts the segment's result where it belongs: into a part of its own, or folded into part 0.
-  void leave(std::int32_t number) {
-    for (std::int32_t i = 0; i < num_queries; ++i) {
-      const auto& q = queries[i];
-      const auto part = q.at * a.num_parts + (a.first_segment == 0 ? 0 : number - a.first_segment);
-      running sofar{a.m[part], a.l[part]};
-      folding f{true, 0, 0};
-      if (a.first_segment > 0 || number == 0)
-        sofar = q.sum;
-      else
-        f = fold(sofar, q.sum);
-      a.m[part] = sofar.m, a.l[part] = sofar.l;
-      for (std::int32_t d = 0; d < head_dim(); d += 16) join(a.o + part * head_dim() + d, load(q.o + d), f);
-    }
-  }
+  std::int32_t cluster, first_head, num_heads, first_segment, end_segment;
 };
 
-/// Sets up the queries of a chunk and one KV head, and the parts that they leave empty.
-void attend_chunk(const attend_args& a, const chunk& c, std::int32_t kv_head) {
-  const auto& l = a.layout;
-  const auto& seq = a.sequences[c.sequence];
-  const auto shared = a.num_q_heads / l.num_kv_heads; // query heads of a KV head
-  const auto n = c.num_rows * shared;
-  auto* queries = scratch<query>(slot::states, n);
-  auto* o = scratch<float>(slot::outputs, std::int64_t(n) * l.head_dim());
-  for (std::int32_t i = 0; i < n; ++i) {
-    const auto row = c.first_row + i / shared;
-    auto& q = queries[i];
-    q.at = std::int64_t(row) * a.num_q_heads + kv_head * shared + i % shared;
-    q.position = seq.first_position + row - seq.first_row;
-    q.o = o + std::ptrdiff_t(i) * l.head_dim();
-    if (l.type() == dtype::i8) {
-      const auto* ints = a.q.q + q.at * l.head_dim();
-      q.q = reinterpret_cast<const std::byte*>(ints);
-      q.scale = a.q.scale[q.at];
-      q.correction = i8_weights::offset == 0 ? 0 : i8_weights::offset * sum_bytes(ints, l.head_dim());
+/// How a call's work is shared out. In the caller's scratch memory.
+struct attend_plan {
+  const chunk* chunks;
+  const cluster* clusters;
+  const attend_item* items;
+  std::int64_t num_items;
+  std::int32_t segments_apart; ///< results of that many segments a row wait in memory to be folded; 0: none
+};
+
+/// How many first blocks two sequences have in common.
+std::int32_t common_blocks(const sequence_rows& a, const sequence_rows& b, std::int32_t most) {
+  std::int32_t n = 0;
+  while (n < most && a.blocks[n] == b.blocks[n]) ++n;
+  return n;
+}
+
+/// Chunks, those of one shared prefix side by side, and the clusters that they make.
+std::int64_t find_clusters(const attend_args& a, std::int32_t rows_each, const chunk** chunk_list,
+                           const cluster** cluster_list) {
+  const auto shared_heads = a.num_q_heads / a.layout.num_kv_heads;
+  std::int64_t most = 0;
+  for (std::int32_t i = 0; i < a.num_sequences; ++i) {
+    const auto& seq = a.sequences[i];
+    most += seq.num_rows / std::min(rows_each, block_tokens) + 2 + seq.num_rows / block_tokens;
+  }
+  auto* chunks = scratch<chunk>(slot::chunks, most);
+  auto* clusters = scratch<cluster>(slot::clusters, most);
+  std::int64_t num_chunks = 0, num_clusters = 0;
+  for (std::int32_t i = 0; i < a.num_sequences; ++i) {
+    const auto& seq = a.sequences[i];
+    for (std::int32_t r = 0, n = 0; r < seq.num_rows; r += n) {
+      const auto position = seq.first_position + r;
+      n = std::min({rows_each, seq.num_rows - r, block_tokens - position % block_tokens});
+      chunks[num_chunks++] = {i, seq.first_row + r, n, position / block_tokens};
+    }
+  }
+  std::stable_sort(chunks, chunks + num_chunks, [&](const chunk& x, const chunk& y) {
+    return a.sequences[x.sequence].blocks[0] < a.sequences[y.sequence].blocks[0];
+  });
+  for (std::int64_t c = 0; c < num_chunks; ++c) {
+    const auto& next = chunks[c];
+    if (num_clusters > 0 && next.num_rows * shared_heads <= few_queries) { // a large chunk has queries enough
+      auto& last = clusters[num_clusters - 1];
+      const auto& begin = chunks[last.first_chunk];
+      const auto common = common_blocks(a.sequences[begin.sequence], a.sequences[next.sequence],
+                                        std::min(last.shared_blocks, next.own_block));
+      const bool fits = (last.num_rows + next.num_rows) * shared_heads <= queries_per_item;
+      if (begin.sequence != next.sequence && fits && 2 * common >= last.shared_blocks && common > 0) {
+        ++last.num_chunks;
+        last.num_rows += next.num_rows;
+        last.shared_blocks = common;
+        continue;
+      }
+    }
+    clusters[num_clusters++] = {std::int32_t(c), 1, next.num_rows, next.own_block};
+  }
+  *chunk_list = chunks;
+  *cluster_list = clusters;
+  return num_clusters;
+}
+
+/// Positions times queries: what an item costs, in products of D.
+std::int64_t pairs_of(const attend_args& a, const chunk* chunks, const cluster& c) {
+  std::int64_t blocks = 0;
+  for (std::int32_t i = c.first_chunk; i < c.first_chunk + c.num_chunks; ++i)
+    blocks += std::int64_t(chunks[i].own_block + 1) * chunks[i].num_rows;
+  return blocks * block_tokens * (a.num_q_heads / a.layout.num_kv_heads);
+}
+
+/// Segments that the rows of a cluster reach.
+std::int32_t segments_of(const attend_args& a, const chunk* chunks, const cluster& c) {
+  std::int32_t most = 0;
+  for (std::int32_t i = c.first_chunk; i < c.first_chunk + c.num_chunks; ++i)
+    most = std::max(most, chunks[i].own_block / blocks_per_segment + 1);
+  return std::min(most, a.last_segment);
+}
+
+attend_plan plan(const team& t, const attend_args& a) {
+  const auto heads = a.layout.num_kv_heads, shared_heads = a.num_q_heads / heads;
+  const auto enough = t.num_threads() == 1 ? 1 : 4 * std::int64_t(t.num_threads());
+  attend_plan p{};
+  std::int64_t num_clusters = 0;
+  for (const std::int32_t n : {64, 32, 16, 8}) { // fewer rows a chunk where there would be too few items
+    num_clusters = find_clusters(a, std::max(1, std::min(n, queries_per_item / shared_heads)), &p.chunks, &p.clusters);
+    if (num_clusters * heads >= enough) break;
+  }
+  std::int32_t most_segments = 1;
+  std::int64_t wide = 0; // items, were every cluster of few queries one
+  const auto is_wide = [&](const cluster& c) { return c.num_rows * shared_heads <= few_queries; };
+  for (std::int64_t c = 0; c < num_clusters; ++c) {
+    most_segments = std::max(most_segments, segments_of(a, p.chunks, p.clusters[c]));
+    wide += is_wide(p.clusters[c]) ? 1 : heads;
+  }
+  // Too few: cut at segments' borders first, then between heads.
+  std::int32_t pieces = 1, heads_each = heads;
+  if (wide < enough && a.first_segment == 0)
+    pieces = std::int32_t(std::min<std::int64_t>(most_segments, (enough + wide - 1) / wide));
+  while (wide * pieces * (heads / heads_each) < enough && heads_each > 1) heads_each = (heads_each + 1) / 2;
+  const auto each = (most_segments + pieces - 1) / pieces;
+  p.segments_apart = pieces > 1 ? most_segments : 0;
+  auto* items = scratch<attend_item>(slot::blocks, num_clusters * heads * pieces);
+  for (std::int64_t c = num_clusters - 1; c >= 0; --c) { // the longest rows of a prompt first
+    const auto last = segments_of(a, p.chunks, p.clusters[c]), run = is_wide(p.clusters[c]) ? heads_each : 1;
+    for (std::int32_t head = 0; head < heads; head += run) {
+      const auto num_heads = std::min(run, heads - head);
+      if (pieces == 1) items[p.num_items++] = {std::int32_t(c), head, num_heads, a.first_segment, last};
+      for (std::int32_t first = 0; pieces > 1 && first < last; first += each)
+        items[p.num_items++] = {std::int32_t(c), head, num_heads, first, std::min(last, first + each)};
+    }
+  }
+  p.items = items;
+  return p;
+}
+
+/// One item: its queries over its segments.
+class attending {
+public:
+  /// apart: where the results of segments wait, or null.
+  attending(const attend_args& a, const attend_plan& p, const attend_item& item, float* apart)
+      : a_(a), plan_(p), cluster_(p.clusters[item.cluster]), item_(item), head_dim_(a.layout.head_dim()),
+        shared_heads_(a.num_q_heads / a.layout.num_kv_heads), queries_of_head_(cluster_.num_rows * shared_heads_),
+        num_queries_(queries_of_head_ * item.num_heads), apart_(apart) {
+    ready_queries();
+  }
+
+  void run() {
+    for (auto segment = item_.first_segment; segment < item_.end_segment; ++segment) {
+      begin(segment);
+      attend(segment);
+      leave(segment);
+    }
+  }
+
+  /// Floats of one (row, head, segment) that waits: m, l, o.
+  static std::int64_t record_floats(std::int32_t head_dim) { return head_dim + 16; }
+
+private:
+  void ready_queries() {
+    const auto n = num_queries_ + 16;
+    auto* room = scratch<std::byte>(slot::queries, std::int64_t(n) * 64);
+    const auto take = [&](auto*& list) {
+      list = reinterpret_cast<std::remove_reference_t<decltype(list)>>(room);
+      room += std::ptrdiff_t(n) * std::ptrdiff_t(sizeof(*list));
+    };
+    take(s_.q), take(s_.o), take(s_.at), take(s_.scale), take(s_.correction), take(s_.position), take(s_.m), take(s_.l);
+    own_o_ = scratch<float>(slot::outputs, std::int64_t(num_queries_) * head_dim_);
+    const bool ints = a_.layout.type() == dtype::i8;
+    std::int32_t i = 0;
+    for (std::int32_t head = item_.first_head; head < item_.first_head + item_.num_heads; ++head)
+      for (std::int32_t c = 0; c < cluster_.num_chunks; ++c)
+        for (std::int32_t r = 0; r < chunk_of(c).num_rows; ++r)
+          for (std::int32_t h = 0; h < shared_heads_; ++h, ++i) {
+            const auto& seq = a_.sequences[chunk_of(c).sequence];
+            const auto row = chunk_of(c).first_row + r;
+            s_.at[i] = std::int64_t(row) * a_.num_q_heads + head * shared_heads_ + h;
+            s_.position[i] = seq.first_position + row - seq.first_row;
+            ready_query(i, ints);
+          }
+  }
+
+  void ready_query(std::int32_t i, bool ints) {
+    const auto at = s_.at[i];
+    if (ints) {
+      const auto* q = a_.q.q + at * head_dim_;
+      s_.q[i] = reinterpret_cast<const std::byte*>(q);
+      s_.scale[i] = a_.q.scale[at];
+      s_.correction[i] = i8_weights::offset == 0 ? 0 : i8_weights::offset * sum_bytes(q, head_dim_);
     } else {
-      q.q = reinterpret_cast<const std::byte*>(a.q.f + q.at * l.head_dim());
+      s_.q[i] = reinterpret_cast<const std::byte*>(a_.q.f + at * head_dim_);
     }
-    for (auto part = q.at * a.num_parts; part < (q.at + 1) * a.num_parts; ++part) {
-      a.m[part] = -inf_f32, a.l[part] = 0;
-      __builtin_memset(a.o + part * l.head_dim(), 0, std::size_t(l.head_dim()) * sizeof(float));
+    if (apart_ != nullptr || item_.first_segment > a_.first_segment) return;
+    for (auto part = at * a_.num_parts; part < (at + 1) * a_.num_parts; ++part) { // what no segment may reach
+      a_.m[part] = -inf_f32, a_.l[part] = 0;
+      if (a_.first_segment > 0) __builtin_memset(a_.o + part * head_dim_, 0, std::size_t(head_dim_) * sizeof(float));
     }
   }
-  attend_item item{a, seq, kv_head, queries, n, {}};
-  const auto last = std::min(a.last_segment, queries[0].position / segment_tokens + 1);
-  for (auto number = a.first_segment; number < last; ++number) {
-    item.segment(number);
-    item.leave(number);
+
+  const chunk& chunk_of(std::int32_t c) const { return plan_.chunks[cluster_.first_chunk + c]; }
+
+  /// Where the segment's sums of query i are made: in their own place where it has one to itself.
+  float* place(std::int32_t i, std::int32_t segment) const {
+    if (apart_ != nullptr) return record(i, segment) + 16;
+    if (a_.first_segment > 0 || segment == 0)
+      return a_.o + (s_.at[i] * a_.num_parts + segment - a_.first_segment) * head_dim_;
+    return own_o_ + std::ptrdiff_t(i) * head_dim_;
   }
+  float* record(std::int32_t i, std::int32_t segment) const {
+    return apart_ + (s_.at[i] * plan_.segments_apart + segment) * record_floats(head_dim_);
+  }
+
+  void begin(std::int32_t segment) {
+    for (std::int32_t i = 0; i < num_queries_; ++i) {
+      s_.m[i] = -inf_f32, s_.l[i] = 0;
+      if (reaches(i, segment)) s_.o[i] = place(i, segment);
+    }
+  }
+  bool reaches(std::int32_t i, std::int32_t segment) const { return s_.position[i] / segment_tokens >= segment; }
+
+  void attend(std::int32_t segment) {
+    const auto first = segment * blocks_per_segment, end = first + blocks_per_segment;
+    const bool ints = a_.layout.type() == dtype::i8;
+    const auto shared = ints ? std::min(end, cluster_.shared_blocks) : 0;
+    const auto& any_sequence = a_.sequences[chunk_of(0).sequence];
+    if (first < shared) sealed_blocks(any_sequence, first, shared, first, 0, queries_of_head_);
+    for (std::int32_t c = 0, q0 = 0; c < cluster_.num_chunks; ++c) {
+      const auto& piece = chunk_of(c);
+      const auto& seq = a_.sequences[piece.sequence];
+      const auto n = piece.num_rows * shared_heads_, own = piece.own_block;
+      const auto rest = std::max(first, shared);
+      if (ints && rest < std::min(own, end)) sealed_blocks(seq, rest, std::min(own, end), first, q0, n);
+      for (auto block = ints ? std::max(own, first) : first; block < std::min(own + 1, end); ++block)
+        for (std::int32_t h = 0; h < item_.num_heads; ++h) {
+          const auto tile = turned_tile(a_, seq, item_.first_head + h, block, block == own);
+          by_tiles(n, [&](std::int32_t q, auto num_rows) {
+            const auto at = h * queries_of_head_ + q0 + q;
+            if (ints)
+              int_queries<num_rows()>(s_, at, tile, head_dim_, block == first, {});
+            else
+              float_queries<num_rows()>(s_, at, tile, head_dim_, block == first);
+          });
+        }
+      q0 += n;
+    }
+  }
+
+  /// Queries [q0, q0 + n) of each head over sealed blocks [begin, end) of a segment that begins with block `first`.
+  void sealed_blocks(const sequence_rows& seq, std::int32_t begin, std::int32_t end, std::int32_t first,
+                     std::int32_t q0, std::int32_t n) {
+    if (queries_of_head_ > queries_in_l1)
+      return by_tiles(n, [&](std::int32_t q, auto num_rows) {
+        for (auto block = begin; block < end; ++block)
+          int_queries<num_rows()>(s_, q0 + q, sealed_tile(a_, seq, item_.first_head, block), head_dim_, block == first,
+                                  {});
+      });
+    const auto tiles = (n + tile_rows - 1) / tile_rows;
+    const auto lines = std::uint32_t(a_.layout.slice_bytes() / 64) / std::uint32_t(tiles);
+    auto tile = sealed_tile(a_, seq, item_.first_head, begin);
+    for (auto block = begin; block < end; ++block)
+      for (std::int32_t h = 0; h < item_.num_heads; ++h) {
+        auto next = tile;
+        if (h + 1 < item_.num_heads)
+          next = sealed_tile(a_, seq, item_.first_head + h + 1, block);
+        else if (block + 1 < end)
+          next = sealed_tile(a_, seq, item_.first_head, block + 1);
+        fetch_ahead ahead{.from = next.k, .lines = lines};
+        by_tiles(n, [&](std::int32_t q, auto num_rows) {
+          const auto at = h * queries_of_head_ + q0 + q;
+          if (tiles == 1)
+            int_queries_streamed<num_rows()>(s_, at, tile, head_dim_, block == first, ahead);
+          else
+            int_queries<num_rows()>(s_, at, tile, head_dim_, block == first, ahead);
+          ahead.from += std::size_t(lines) * 64;
+        });
+        tile = next;
+      }
+  }
+
+  /// Puts the segment's result where it belongs, unless it was made there.
+  void leave(std::int32_t segment) {
+    for (std::int32_t i = 0; i < num_queries_; ++i) {
+      if (!reaches(i, segment)) continue;
+      if (apart_ != nullptr) {
+        record(i, segment)[0] = s_.m[i], record(i, segment)[1] = s_.l[i];
+        continue;
+      }
+      const auto part = s_.at[i] * a_.num_parts + (a_.first_segment == 0 ? 0 : segment - a_.first_segment);
+      running sofar{s_.m[i], s_.l[i]};
+      if (a_.first_segment == 0 && segment > 0) {
+        sofar = {a_.m[part], a_.l[part]};
+        const auto f = fold(sofar, {s_.m[i], s_.l[i]});
+        for (std::int32_t d = 0; d < head_dim_; d += 16) join(a_.o + part * head_dim_ + d, load(s_.o[i] + d), f);
+      }
+      a_.m[part] = sofar.m, a_.l[part] = sofar.l;
+    }
+  }
+
+  const attend_args& a_;
+  const attend_plan& plan_;
+  const cluster& cluster_;
+  const attend_item& item_;
+  std::int32_t head_dim_, shared_heads_, queries_of_head_, num_queries_;
+  float *apart_, *own_o_ = nullptr;
+  query_set s_{};
+};
+
+/// Folds what waits of one (row, head), left to right, into its one part.
+void fold_apart(const attend_args& a, const attend_plan& p, const float* apart, std::int64_t at,
+                std::int32_t num_segments) {
+  const auto head_dim = a.layout.head_dim();
+  const auto floats = attending::record_floats(head_dim);
+  const auto* from = apart + at * p.segments_apart * floats;
+  running sofar{from[0], from[1]};
+  float* o = a.o + at * head_dim;
+  __builtin_memcpy(o, from + 16, std::size_t(head_dim) * sizeof(float));
+  for (std::int32_t segment = 1; segment < num_segments; ++segment) {
+    from += floats;
+    const auto f = fold(sofar, {from[0], from[1]});
+    for (std::int32_t d = 0; d < head_dim; d += 16) join(o + d, load(from + 16 + d), f);
+  }
+  a.m[at] = sofar.m, a.l[at] = sofar.l;
 }
 
 void attend(team& t, const attend_args& a) {
   if (a.layout.head_dim() % 16 != 0) return reference::attend(t, a);
-  const auto heads = a.layout.num_kv_heads;
-  const auto rows_each = std::max(1, queries_per_chunk / (a.num_q_heads / heads));
-  std::int64_t most = 0, rows = 0, reach = 1;
-  for (std::int32_t i = 0; i < a.num_sequences; ++i) {
-    const auto& seq = a.sequences[i];
-    most += seq.num_rows / std::min(rows_each, block_tokens) + 2 + seq.num_rows / block_tokens;
-    rows += seq.num_rows;
-    reach = std::max<std::int64_t>(reach, seq.first_position + seq.num_rows);
-  }
-  auto* chunks = scratch<chunk>(slot::blocks, most);
-  std::int64_t num_chunks = 0;
-  for (std::int32_t i = 0; i < a.num_sequences; ++i) {
-    const auto& seq = a.sequences[i];
-    for (std::int32_t r = 0, n = 0; r < seq.num_rows; r += n) {
-      n = std::min({rows_each, seq.num_rows - r, block_tokens - (seq.first_position + r) % block_tokens});
-      chunks[num_chunks++] = {i, seq.first_row + r, n};
-    }
-  }
-  const auto macs =
-      2 * rows * a.num_q_heads * a.layout.head_dim() * reach / std::max<std::int64_t>(1, num_chunks * heads);
-  t.parallel(num_chunks * heads, grain_for(macs, macs_worth_a_thread), [&](std::int64_t begin, std::int64_t end) {
-    for (auto item = begin; item < end; ++item) attend_chunk(a, chunks[item / heads], std::int32_t(item % heads));
+  if (a.num_sequences == 0) return;
+  const auto p = plan(t, a);
+  std::int64_t pairs = 0, rows = 0;
+  for (std::int64_t i = 0; i < p.num_items; ++i) pairs += pairs_of(a, p.chunks, p.clusters[p.items[i].cluster]);
+  for (std::int32_t i = 0; i < a.num_sequences; ++i)
+    rows = std::max<std::int64_t>(rows, a.sequences[i].first_row + a.sequences[i].num_rows);
+  auto* apart = p.segments_apart == 0
+                    ? nullptr
+                    : scratch<float>(slot::segments, rows * a.num_q_heads * p.segments_apart *
+                                                         attending::record_floats(a.layout.head_dim()));
+  const auto macs = 2 * a.layout.head_dim() * pairs / std::max<std::int64_t>(1, p.num_items);
+  t.parallel(p.num_items, grain_for(macs, macs_worth_a_thread), [&](std::int64_t begin, std::int64_t end) {
+    for (auto i = begin; i < end; ++i) attending(a, p, p.items[i], apart).run();
   });
+  if (apart == nullptr) return;
+  for (std::int32_t i = 0; i < a.num_sequences; ++i) {
+    const auto& seq = a.sequences[i];
+    t.parallel(std::int64_t(seq.num_rows) * a.num_q_heads,
+               grain_for(p.segments_apart * a.layout.head_dim(), worth_a_thread),
+               [&](std::int64_t begin, std::int64_t end) {
+                 for (auto item = begin; item < end; ++item) {
+                   const auto row = item / a.num_q_heads;
+                   const auto position = seq.first_position + std::int32_t(row);
+                   fold_apart(a, p, apart, std::int64_t(seq.first_row) * a.num_q_heads + item,
+                              std::min(a.last_segment, position / segment_tokens + 1));
+                 }
+               });
+  }
 }
 
 void merge(team& t, const merge_args& a) {

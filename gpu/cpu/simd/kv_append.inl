@@ -20,19 +20,28 @@ float store_row(const float* x, std::int32_t n, dtype type, std::byte* to) {
   return 1;
 }
 
-/// Requantises the 64 open rows of a plane to one scale. A NaN scale stays.
-void seal(std::byte* rows, float* scale, std::int32_t head_dim) {
+/// The rows of one plane of an open block, `stride` bytes apart.
+struct open_rows {
+  const std::int8_t* first;
+  std::ptrdiff_t stride;
+};
+
+/// Requantises 64 open rows to one scale and puts them where `turn` turns them to. A NaN scale stays.
+template <class Turn>
+void seal(const open_rows& open, float* scale, std::int32_t head_dim, Turn turn) {
   float top = 0;
   for (std::int32_t j = 0; j < block_tokens; ++j) top = scale[j] > top || scale[j] != scale[j] ? scale[j] : top;
-  auto* q = reinterpret_cast<std::int8_t*>(rows);
+  auto* rows = scratch<std::int8_t>(slot::values, std::int64_t(block_tokens) * head_dim);
+  const std::byte* list[block_tokens];
   for (std::int32_t j = 0; j < block_tokens; ++j) {
     const auto ratio = all(top > 0 ? scale[j] / top : 0.0f);
-    for (std::int32_t d = 0; d < head_dim; d += 16) {
-      auto* at = q + j * head_dim + d;
-      store_i8(at, nearest(mul(to_f32(load_i8(at)), ratio)));
-    }
+    auto* to = rows + std::ptrdiff_t(j) * head_dim;
+    list[j] = reinterpret_cast<const std::byte*>(to);
+    for (std::int32_t d = 0; d < head_dim; d += 16)
+      store_i8(to + d, nearest(mul(to_f32(load_i8(open.first + j * open.stride + d)), ratio)));
     scale[j] = top;
   }
+  turn(list);
 }
 
 /// New rows of one KV head of one sequence.
@@ -65,8 +74,11 @@ void append(const kv_append_args& a, const sequence_rows& seq, std::int32_t head
     a.own.k_scale[at] = k_scales[in_block] = k_scale;
     a.own.v_scale[at] = v_scales[in_block] = v_scale;
     if (in_block == block_tokens - 1) {
-      seal(slice + l.k_offset(), k_scales, l.head_dim());
-      seal(slice + l.v_offset(), v_scales, l.head_dim());
+      const auto stride = row_bytes * l.num_kv_heads, first = (block_tokens - 1) * stride;
+      seal({reinterpret_cast<const std::int8_t*>(own_k) - first, stride}, k_scales, l.head_dim(),
+           [&](const std::byte* const* rows) { turn_to_panels(rows, l.head_dim() / 4, slice + l.k_offset()); });
+      seal({reinterpret_cast<const std::int8_t*>(own_v) - first, stride}, v_scales, l.head_dim(),
+           [&](const std::byte* const* rows) { turn_values(rows, l.head_dim(), slice + l.v_offset()); });
     }
   }
 }

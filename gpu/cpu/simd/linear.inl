@@ -10,7 +10,7 @@ namespace quadrant::gpu::simd {
 namespace {
 
 constexpr std::int32_t most_rows_per_item = 132, panels_per_item = 4; ///< whole tiles of 6 and of 4
-constexpr std::int64_t macs_worth_a_thread = 1 << 21; ///< some 10 us
+constexpr std::int64_t macs_worth_a_thread = 1 << 21;                 ///< some 10 us
 
 /// Rows of an item: parts of one size, and more of them where there would be too few items for the team.
 std::int32_t rows_per_item(const team& t, std::int64_t rows, std::int64_t across) {

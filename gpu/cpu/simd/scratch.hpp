@@ -5,7 +5,23 @@
 
 namespace quadrant::gpu::simd {
 
-enum class slot { runs, blocks, row, padded, corrections, keys, values, states, outputs, count };
+enum class slot {
+  runs,
+  blocks,
+  chunks,
+  clusters,
+  row,
+  padded,
+  corrections,
+  keys,
+  values,
+  kv_scales,
+  queries,
+  states,
+  outputs,
+  segments,
+  count
+};
 
 /// At least `bytes` bytes, 64-byte aligned. What was there is lost, and so are earlier pointers of this slot.
 std::byte* scratch_bytes(slot use, std::size_t bytes);

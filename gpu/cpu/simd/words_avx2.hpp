@@ -26,7 +26,7 @@ inline constexpr int tile_rows = 4; ///< a tile of rows x panels: 8 registers of
 constexpr int tile_panels(int rows) { return rows == 1 ? 4 : rows == 2 ? 2 : 1; }
 
 inline constexpr int most_rows_streamed = 4; ///< of a linear that reads each panel once
-inline constexpr int linear_panels = 1; ///< of an int8 linear's tile: the integer and the float sums in registers
+inline constexpr int linear_panels = 1;      ///< of an int8 linear's tile: the integer and the float sums in registers
 
 QUADRANT_WORD mask16 first(int n) {
   const auto lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
@@ -34,6 +34,9 @@ QUADRANT_WORD mask16 first(int n) {
           _mm256_castsi256_ps(_mm256_cmpgt_epi32(_mm256_set1_epi32(n - 8), lane))};
 }
 QUADRANT_WORD mask16 both(mask16 a, mask16 b) { return {_mm256_and_ps(a.lo, b.lo), _mm256_and_ps(a.hi, b.hi)}; }
+QUADRANT_WORD mask16 without(mask16 a, mask16 b) { ///< a and not b
+  return {_mm256_andnot_ps(b.lo, a.lo), _mm256_andnot_ps(b.hi, a.hi)};
+}
 QUADRANT_WORD bool any(mask16 m) { return _mm256_movemask_ps(_mm256_or_ps(m.lo, m.hi)) != 0; }
 
 QUADRANT_WORD f32x16 all(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
@@ -105,6 +108,7 @@ QUADRANT_WORD i32x16 pick(mask16 m, i32x16 yes, i32x16 no) { return as_i32(pick(
 
 QUADRANT_WORD i32x16 add(i32x16 a, i32x16 b) { return {_mm256_add_epi32(a.lo, b.lo), _mm256_add_epi32(a.hi, b.hi)}; }
 QUADRANT_WORD i32x16 sub(i32x16 a, i32x16 b) { return {_mm256_sub_epi32(a.lo, b.lo), _mm256_sub_epi32(a.hi, b.hi)}; }
+QUADRANT_WORD i32x16 higher(i32x16 a, i32x16 b) { return {_mm256_max_epi32(a.lo, b.lo), _mm256_max_epi32(a.hi, b.hi)}; }
 QUADRANT_WORD i32x16 both(i32x16 a, i32x16 b) { return {_mm256_and_si256(a.lo, b.lo), _mm256_and_si256(a.hi, b.hi)}; }
 QUADRANT_WORD i32x16 either(i32x16 a, i32x16 b) { return {_mm256_or_si256(a.lo, b.lo), _mm256_or_si256(a.hi, b.hi)}; }
 template <int N>
@@ -151,6 +155,16 @@ QUADRANT_WORD void store_u16(std::uint16_t* p, i32x16 x, int n) { ///< lanes in 
   __builtin_memcpy(p, &words, std::size_t(n) * 2);
 }
 
+/// exp2_255 of math.hpp, of finite x.
+QUADRANT_WORD f32x16 exp2_255(f32x16 x) {
+  x = higher(x, all(-126.0f));
+  const auto shifted = add(x, all(12582912.0f)), f = sub(x, sub(shifted, all(12582912.0f)));
+  auto p = fma(all(14.027277f), f, all(61.7637939f));
+  p = fma(p, f, all(176.78714f));
+  p = fma(p, f, all(255.0f));
+  return as_f32(add(as_i32(p), left<23>(as_i32(shifted))));
+}
+
 QUADRANT_WORD float fold_sum(f32x16 x) {
   const auto eight = _mm256_add_ps(x.lo, x.hi);
   const auto four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
@@ -169,11 +183,23 @@ QUADRANT_WORD std::int32_t fold_sum(i32x16 x) {
   const auto two = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4e));
   return _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32(two, 0xb1)));
 }
+QUADRANT_WORD std::int32_t fold_max(i32x16 x) {
+  const auto eight = _mm256_max_epi32(x.lo, x.hi);
+  const auto four = _mm_max_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
+  const auto two = _mm_max_epi32(four, _mm_shuffle_epi32(four, 0x4e));
+  return _mm_cvtsi128_si32(_mm_max_epi32(two, _mm_shuffle_epi32(two, 0xb1)));
+}
 QUADRANT_WORD std::int32_t fold_min(i32x16 x) {
   const auto eight = _mm256_min_epi32(x.lo, x.hi);
   const auto four = _mm_min_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
   const auto two = _mm_min_epi32(four, _mm_shuffle_epi32(four, 0x4e));
   return _mm_cvtsi128_si32(_mm_min_epi32(two, _mm_shuffle_epi32(two, 0xb1)));
+}
+
+/// Stores 64 lanes in [0, 255] as bytes; returns their sum.
+QUADRANT_WORD std::int32_t store_weights(std::uint8_t* to, const i32x16 (&w)[4]) {
+  for (int i = 0; i < 4; ++i) store_u8(to + 16 * i, w[i]);
+  return fold_sum(add(add(w[0], w[1]), add(w[2], w[3])));
 }
 
 /// acc[lane] += u8[lane][0..3] . i8[lane][0..3]; a pair of products may not leave i16: vpmaddubsw saturates.

@@ -26,10 +26,11 @@ inline constexpr int tile_rows = 6; ///< a tile of rows x panels: 24 sums, 4 wei
 constexpr int tile_panels(int) { return 4; }
 
 inline constexpr int most_rows_streamed = 8; ///< of a linear that reads each panel once
-inline constexpr int linear_panels = 2; ///< of an int8 linear's tile: the integer and the float sums in registers
+inline constexpr int linear_panels = 2;      ///< of an int8 linear's tile: the integer and the float sums in registers
 
 QUADRANT_WORD mask16 first(int n) { return n >= 16 ? mask16(0xffff) : n <= 0 ? mask16(0) : mask16((1u << n) - 1); }
 QUADRANT_WORD mask16 both(mask16 a, mask16 b) { return a & b; }
+QUADRANT_WORD mask16 without(mask16 a, mask16 b) { return mask16(a & ~b); } ///< a and not b
 QUADRANT_WORD bool any(mask16 m) { return m != 0; }
 
 QUADRANT_WORD f32x16 all(float x) { return _mm512_set1_ps(x); }
@@ -61,6 +62,7 @@ QUADRANT_WORD i32x16 pick(mask16 m, i32x16 yes, i32x16 no) { return _mm512_mask_
 
 QUADRANT_WORD i32x16 add(i32x16 a, i32x16 b) { return _mm512_add_epi32(a, b); }
 QUADRANT_WORD i32x16 sub(i32x16 a, i32x16 b) { return _mm512_sub_epi32(a, b); }
+QUADRANT_WORD i32x16 higher(i32x16 a, i32x16 b) { return _mm512_max_epi32(a, b); }
 QUADRANT_WORD i32x16 both(i32x16 a, i32x16 b) { return _mm512_and_si512(a, b); }
 QUADRANT_WORD i32x16 either(i32x16 a, i32x16 b) { return _mm512_or_si512(a, b); }
 template <int N>
@@ -91,6 +93,15 @@ QUADRANT_WORD i32x16 load_u16(const std::uint16_t* p, int n = 16) {
 QUADRANT_WORD void store_u16(std::uint16_t* p, i32x16 x, int n) { _mm512_mask_cvtepi32_storeu_epi16(p, first(n), x); }
 
 /// The lanes fold 8, 4, 2, 1 (rule 3).
+/// exp2_255 of math.hpp, of finite x: vscalefps makes what that does with a clamp, a shift and an addition.
+QUADRANT_WORD f32x16 exp2_255(f32x16 x) {
+  const auto n = rint(x), f = sub(x, n);
+  auto p = fma(all(14.027277f), f, all(61.7637939f));
+  p = fma(p, f, all(176.78714f));
+  p = fma(p, f, all(255.0f));
+  return _mm512_scalef_ps(p, n);
+}
+
 QUADRANT_WORD float fold_sum(f32x16 x) {
   const auto eight = _mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1));
   const auto four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
@@ -104,6 +115,7 @@ QUADRANT_WORD float fold_max(f32x16 x) { ///< no lane NaN
   return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
 }
 QUADRANT_WORD std::int32_t fold_sum(i32x16 x) { return _mm512_reduce_add_epi32(x); }
+QUADRANT_WORD std::int32_t fold_max(i32x16 x) { return _mm512_reduce_max_epi32(x); }
 QUADRANT_WORD std::int32_t fold_min(i32x16 x) { return _mm512_reduce_min_epi32(x); }
 
 // Inline assembly, because GCC 12 spills the sums of a large tile around _mm512_dpbusd_epi32; on a local, because an
@@ -130,6 +142,18 @@ QUADRANT_WORD quad all_quads(const void* p) {
   std::int32_t four;
   __builtin_memcpy(&four, p, sizeof four);
   return _mm512_set1_epi32(four);
+}
+
+/// Stores 64 lanes in [0, 255] as bytes; returns their sum.
+QUADRANT_WORD std::int32_t store_weights(std::uint8_t* to, const i32x16 (&w)[4]) {
+  // Packing works within quarters of a register: byte 16q + 4i + j is lane 4q + j of word i.
+  const auto quarters = _mm512_packus_epi16(_mm512_packus_epi32(w[0], w[1]), _mm512_packus_epi32(w[2], w[3]));
+  const auto order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  const auto bytes = _mm512_permutexvar_epi32(order, quarters);
+  _mm512_storeu_si512(to, bytes);
+  auto sum = _mm512_setzero_si512();
+  dot_u8_i8(sum, bytes, _mm512_set1_epi8(1));
+  return _mm512_reduce_add_epi32(sum);
 }
 
 /// Sum of n signed bytes.
