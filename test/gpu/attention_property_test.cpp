@@ -257,6 +257,71 @@ TEST_CASE("attention") {
       20);
 
   property(
+      "sequences that begin with the same blocks have the answers they have alone",
+      [](std::uint64_t seed) {
+        op_data d(seed);
+        const auto s = random_shape(d, d.below(4) == 0);
+        const bool long_ones = d.below(4) == 0; // more than one segment
+        const auto shared_blocks = long_ones ? d.between(14, 19) : d.between(1, 3);
+        const auto shared = shared_blocks * block_tokens, num = d.between(2, 5);
+        const life prefix(d, s, shared);
+        std::vector<life> lives;
+        std::vector<std::vector<std::int32_t>> blocks;
+        std::int32_t used = shared_blocks;
+        for (std::int32_t n = 0; n < num; ++n) {
+          life one(d, s, shared + d.one_of({1, 2, 60, 64, 65, 100}));
+          for (auto [to, from] : {std::pair{&one.q, &prefix.q}, {&one.k, &prefix.k}, {&one.v, &prefix.v}})
+            std::ranges::copy(*from, to->begin());
+          std::vector<std::int32_t> mine(std::size_t(blocks_of(one.length)));
+          std::iota(mine.begin(), mine.begin() + shared_blocks, 0);
+          std::iota(mine.begin() + shared_blocks, mine.end(), used);
+          used += blocks_of(one.length) - shared_blocks;
+          lives.push_back(std::move(one));
+          blocks.push_back(std::move(mine));
+        }
+        const auto each = d.one_of({1, 1, 3, 70});
+        for (const auto isa : gpu::available_isas()) {
+          if (long_ones && isa == gpu::isa::scalar) continue; // its rows do not meet
+          const auto& ops = *gpu::ops_for(isa).value();
+          kv_world world(s, used, ops, team_of(3));
+          for (std::int32_t first = 0; first < shared; first += 256)
+            world.step({{&lives[0], first, std::min(256, shared - first), &blocks[0]}});
+          std::vector<outcome> together(lives.size()), alone(lives.size());
+          std::vector<std::int32_t> done(lives.size(), shared);
+          for (bool more = true; more;) {
+            std::vector<piece> pieces;
+            std::vector<std::size_t> whose;
+            for (std::size_t n = 0; n < lives.size(); ++n)
+              if (const auto rows = std::min(each, lives[n].length - done[n]); rows > 0) {
+                pieces.push_back({&lives[n], done[n], rows, &blocks[n]});
+                whose.push_back(n);
+                done[n] += rows;
+              }
+            more = !pieces.empty();
+            if (!more) break;
+            auto y = world.step(pieces);
+            for (std::size_t i = 0, at = 0; i < pieces.size(); ++i) {
+              const auto size = std::size_t(pieces[i].num) * std::size_t(s.q_heads * s.head_dim);
+              auto& f = together[whose[i]].f;
+              f.insert(f.end(), y.begin() + std::ptrdiff_t(at), y.begin() + std::ptrdiff_t(at + size));
+              at += size;
+            }
+          }
+          for (std::size_t n = 0; n < lives.size(); ++n) {
+            kv_world own(s, used, ops, team_of(1));
+            for (std::int32_t first = 0; first < shared; first += 256)
+              own.step({{&lives[n], first, std::min(256, shared - first), &blocks[n]}});
+            for (std::int32_t first = shared; first < lives[n].length; first += each) {
+              const auto y = own.step({{&lives[n], first, std::min(each, lives[n].length - first), &blocks[n]}});
+              alone[n].f.insert(alone[n].f.end(), y.begin(), y.end());
+            }
+            RC_ASSERT(together[n] == alone[n]);
+          }
+        }
+      },
+      25);
+
+  property(
       "f32 attention is softmax(q k) v",
       [](std::uint64_t seed) {
         op_data d(seed);

@@ -1,6 +1,7 @@
 // Accuracy of gpu/math.hpp against libm, which tests may use, and the generator against its authors' vectors.
 #include <bit>
 #include <cmath>
+#include <initializer_list>
 #include <limits>
 
 #include <doctest/doctest.h>
@@ -39,6 +40,22 @@ TEST_CASE("exp_f32 is within 2.5e-7 of e^x, and exact at its ends") {
   CHECK(gpu::exp_f32(88.01f) == inf);
   CHECK(gpu::exp_f32(inf) == inf);
   CHECK(std::isnan(gpu::exp_f32(nan)));
+}
+
+TEST_CASE("exp2_255 is within 1.1e-4 of 255 * 2^x, exact at 0, never more than 255, and next to nothing far away") {
+  double worst = 0;
+  float most = 0;
+  sweep(-126, 0, 400'000, [&](float x) {
+    const float y = gpu::exp2_255(x);
+    worst = std::max(worst, std::abs(double(y) / (255.0 * std::exp2(double(x))) - 1));
+    most = std::max(most, y);
+  });
+  CHECK(worst < 1.1e-4);
+  CHECK(most == 255.0f);
+  CHECK(gpu::exp2_255(0) == 255.0f);
+  CHECK(gpu::exp2_255(-0.0f) == 255.0f);
+  for (const float x : {-127.0f, -1e30f, -inf, nan}) CHECK(gpu::exp2_255(x) == gpu::exp2_255(-126.0f));
+  CHECK(gpu::exp2_255(-126.0f) < 1e-30f);
 }
 
 TEST_CASE("exp_f32 does not fall where x rises") {
