@@ -29,6 +29,8 @@ result<std::shared_ptr<const shard>> load_shard(weight_cache& weights, const sha
   return std::shared_ptr<const shard>(std::move(s));
 }
 
+std::vector<tensor_shape> tensors_of(const model_config& config) { return families::qwen3_moe_tensors(config); }
+
 void run_expert_ffn(const gpu::ops_table& ops, gpu::team& team, const gpu::numerics& numerics,
                     const ffn_weights& weights, gpu::act_view x, const std::int32_t* x_row, const std::int32_t* offsets,
                     const expert_scratch& scratch, std::byte* out) {

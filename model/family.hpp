@@ -2,6 +2,8 @@
 // A new family is one file with one function like these.
 #pragma once
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "config/result.hpp"
 #include "model/step_program.hpp"
@@ -31,6 +33,16 @@ struct shard {
 /// Loads the weights of `spec` and writes its program, for a KV pool of that many blocks.
 result<std::shared_ptr<const shard>> load_shard(weight_cache& weights, const shard_spec& spec, std::int32_t kv_blocks);
 
+/// A tensor of a checkpoint as its family names it.
+struct tensor_shape {
+  std::string name;
+  std::vector<std::int64_t> shape;
+  bool is_norm = false; ///< weights of a norm: around 1
+};
+
+/// All tensors of a checkpoint of this configuration, in the order of the forward pass.
+std::vector<tensor_shape> tensors_of(const model_config& config);
+
 /// y = FFN of each row with the expert it is sorted under; rows are rounded to the profile's expert_row type.
 /// x_row: row r reads x[x_row[r]] (null: r). offsets [num_experts + 1]. out [rows, hidden].
 void run_expert_ffn(const gpu::ops_table& ops, gpu::team& team, const gpu::numerics& numerics,
@@ -39,6 +51,7 @@ void run_expert_ffn(const gpu::ops_table& ops, gpu::team& team, const gpu::numer
 
 namespace families {
 step_program qwen3_moe(const shard& s);
-}
+std::vector<tensor_shape> qwen3_moe_tensors(const model_config& config);
+} // namespace families
 
 } // namespace quadrant::model

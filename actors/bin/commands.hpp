@@ -20,5 +20,6 @@ command add_status(CLI::App& program);
 command add_logits(CLI::App& program);
 command add_topology(CLI::App& program);
 command add_bench(CLI::App& program);
+command add_make_random(CLI::App& program);
 
 } // namespace quadrant::bin

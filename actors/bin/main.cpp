@@ -14,10 +14,10 @@ int main(int argc, char** argv) {
   CLI::App program("Serves sparse mixture-of-experts language models from one process or many.", "quadrant");
   program.set_version_flag("--version", "quadrant " QUADRANT_VERSION);
   program.require_subcommand(1);
-  const quadrant::bin::command commands[] = {quadrant::bin::add_run(program),    quadrant::bin::add_serve(program),
-                                             quadrant::bin::add_status(program), quadrant::bin::add_logits(program),
-                                             quadrant::bin::add_node(program),   quadrant::bin::add_topology(program),
-                                             quadrant::bin::add_bench(program)};
+  const quadrant::bin::command commands[] = {
+      quadrant::bin::add_run(program),    quadrant::bin::add_serve(program),      quadrant::bin::add_status(program),
+      quadrant::bin::add_logits(program), quadrant::bin::add_node(program),       quadrant::bin::add_topology(program),
+      quadrant::bin::add_bench(program),  quadrant::bin::add_make_random(program)};
   try {
     program.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

@@ -25,6 +25,13 @@ constexpr std::array<std::int16_t, num_codes> byte_of_code = [] {
 
 } // namespace
 
+std::string letter_of_byte(std::uint8_t byte) {
+  std::string letter;
+  for (std::size_t code = 0; code < num_codes; ++code)
+    if (byte_of_code[code] == byte) utf8::append(char32_t(code), letter);
+  return letter;
+}
+
 std::optional<std::string> bytes_of_letters(std::string_view letters) {
   std::string bytes;
   bytes.reserve(letters.size());
