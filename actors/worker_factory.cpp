@@ -9,6 +9,7 @@
 #include "actors/prefill_shard.hpp"
 #include "actors/wire.hpp"
 #include "config/log.hpp"
+#include "config/progress.hpp"
 
 namespace quadrant::actors {
 
@@ -85,12 +86,14 @@ result<started_worker> worker_factory::start_experts(caf::actor_system& system, 
   const auto range = plan_->experts_of(id.kind == role::prefill_experts ? role::prefill : role::decode, id.rank);
   std::vector<model::ffn_weights> layers;
   for (std::int32_t layer = 0; layer < plan_->config().num_layers; ++layer) {
+    progress::report("loading experts", std::uint64_t(layer), std::uint64_t(plan_->config().num_layers), "layers");
     model::ffn_weights ffn;
     if (plan_->config().is_moe_layer(layer)) {
       QUADRANT_TRY(ffn, weights_->ffn(layer, range.first, range.end));
     }
     layers.push_back(std::move(ffn));
   }
+  progress::report("loading experts", 1, 1, "layers");
   const auto host = std::make_shared<expert_host>(expert_host::parts{.name = name,
                                                                      .id = id,
                                                                      .plan = plan_,

@@ -12,11 +12,13 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 
 #include "config/result.hpp"
 #include "gpu/dtype.hpp"
 #include "gpu/memory.hpp"
+#include "gpu/team.hpp"
 
 namespace quadrant::gpu {
 
@@ -48,12 +50,23 @@ struct packed_weight {
   }
 };
 
-/// Packs f32 weights w [out, in] (row stride in). i8: symmetric, amax/127 per (group, output), round to nearest even.
-/// i4: symmetric round to nearest of amax/7, zero 8. f32 and bf16: as they are (bf16 by round to nearest even).
+/// Writes rows [first, first + count) of a matrix [out, in] to `to`; called from the threads of a team, each for rows of
+/// its own.
+using row_reader = std::function<void(std::int32_t first, std::int32_t count, float* to)>;
+/// The same of rows that a checkpoint has already quantised: q [count][in] in 0..15 (one a byte), scale [count][groups].
+using int4_reader = std::function<void(std::int32_t first, std::int32_t count, std::uint8_t* q, float* scale)>;
+
+/// Packs f32 weights, a panel at a time, so that no more than 16 rows a thread are ever held in f32. i8: symmetric,
+/// amax/127 per (group, output), round to nearest even. i4: symmetric round to nearest of amax/7, zero 8. f32 and bf16:
+/// as they are (bf16 by round to nearest even). A group with a NaN or an Inf gets scale NaN.
+packed_weight pack(dtype type, std::int32_t out, std::int32_t in, std::int32_t group, const row_reader& rows, team& t,
+                   std::span<const float> bias = {});
+packed_weight pack_i4(std::int32_t out, std::int32_t in, std::int32_t group, std::int32_t zero, const int4_reader& rows,
+                      team& t, std::span<const float> bias = {});
+
+/// The same from memory, on this thread: w [out, in], row stride in.
 packed_weight pack(dtype type, std::span<const float> w, std::int32_t out, std::int32_t in, std::int32_t group,
                    std::span<const float> bias = {});
-
-/// Packs int4 weights that a checkpoint has already quantised: q [out][in] in 0..15 (one a byte), scale [out][groups].
 packed_weight pack_i4(std::span<const std::uint8_t> q, std::span<const float> scale, std::int32_t zero,
                       std::int32_t out, std::int32_t in, std::int32_t group);
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "config/progress.hpp"
+
 namespace quadrant::model {
 shard::row_share shard::share_of(std::int32_t tokens) const noexcept {
   const auto part = (tokens + spec.tp - 1) / spec.tp;
@@ -17,6 +19,8 @@ result<std::shared_ptr<const shard>> load_shard(weight_cache& weights, const sha
   s->kv = kv_layout_of(s->config, spec, s->shape, s->numerics, kv_blocks);
   QUADRANT_TRY(s->weights, weights.attention(spec));
   for (auto layer = spec.first_layer; layer < spec.end_layer; ++layer) {
+    progress::report("loading weights", std::uint64_t(layer - spec.first_layer), std::uint64_t(spec.num_layers()),
+                     "layers");
     ffn_weights ffn;
     const bool moe = s->config.is_moe_layer(layer);
     if (!moe || spec.local_experts) {
@@ -24,6 +28,7 @@ result<std::shared_ptr<const shard>> load_shard(weight_cache& weights, const sha
     }
     s->ffn.push_back(std::move(ffn));
   }
+  progress::report("loading weights", 1, 1, "layers");
   s->rope = weights.rope();
   s->program = families::qwen3_moe(*s);
   return std::shared_ptr<const shard>(std::move(s));

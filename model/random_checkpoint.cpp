@@ -13,6 +13,7 @@
 
 #include "config/file.hpp"
 #include "config/hash.hpp"
+#include "config/progress.hpp"
 #include "gpu/math.hpp"
 #include "model/family.hpp"
 #include "model/model_config.hpp"
@@ -178,7 +179,7 @@ result<void> write_tensors(const random_checkpoint& wanted, std::span<const tens
   index["metadata"]["total_size"] = total;
   const auto wrote = [&](std::size_t bytes) {
     done += bytes;
-    if (wanted.progress) wanted.progress(double(done) * 1e-9, double(total) * 1e-9);
+    progress::report("writing weights", done >> 20, total >> 20, "MiB");
   };
   for (auto& shard : shards) {
     if (shard.is_there())

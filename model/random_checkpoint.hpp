@@ -11,7 +11,7 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
-#include <functional>
+#include <string>
 
 #include "config/result.hpp"
 
@@ -21,7 +21,6 @@ struct random_checkpoint {
   std::filesystem::path like; ///< config.json, or a directory that holds one
   std::filesystem::path out;  ///< made where it is not there
   std::uint64_t seed = 0;
-  std::function<void(double gb_done, double gb)> progress; ///< may be empty
 };
 
 /// Errors  as read_model_config for `like`; errc::unavailable: the file that cannot be written, and why

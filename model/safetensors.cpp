@@ -210,6 +210,14 @@ result<tensor_bytes> checkpoint_files::find(std::string_view name) const {
   return found->second;
 }
 
+void checkpoint_files::forget(std::span<const std::byte> bytes) const noexcept {
+  constexpr std::uintptr_t page = 4096;
+  const auto first = (reinterpret_cast<std::uintptr_t>(bytes.data()) + page - 1) / page * page;
+  const auto end = reinterpret_cast<std::uintptr_t>(bytes.data() + bytes.size()) / page * page;
+  if (first < end)
+    madvise(reinterpret_cast<void*>(first), end - first, MADV_DONTNEED); // a mapping of a file: kept there
+}
+
 std::vector<std::string> checkpoint_files::names() const {
   std::vector<std::string> list;
   for (const auto& [name, tensor] : tensors_) list.push_back(name);

@@ -59,6 +59,8 @@ public:
 
   [[nodiscard]] result<tensor_bytes> find(std::string_view name) const;
   [[nodiscard]] std::vector<std::string> names() const;
+  /// Lets the process's pages of a part of a tensor go, where they are whole; reading it again reads the file again.
+  void forget(std::span<const std::byte> bytes) const noexcept;
 
 private:
   class mapped_file;

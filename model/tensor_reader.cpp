@@ -27,18 +27,19 @@ failure wrong_tensor(const std::string& name, const std::string& what) {
   return {errc::invalid_argument, "tensor " + name + ": " + what};
 }
 
+bool is_float(tensor_type t) { return t == tensor_type::f32 || t == tensor_type::bf16 || t == tensor_type::f16; }
+
 /// Elements [first, first + count) of a float tensor.
-result<void> append_floats(const tensor_bytes& tensor, const std::string& name, std::int64_t first, std::int64_t count,
-                           std::vector<float>& to) {
-  const auto* bytes = tensor.data.data();
-  to.reserve(to.size() + std::size_t(count));
-  for (std::int64_t i = first; i < first + count; ++i) switch (tensor.type) {
-    case tensor_type::f32: to.push_back(load<float>(bytes, i)); break;
-    case tensor_type::bf16: to.push_back(gpu::from_bf16(load<std::uint16_t>(bytes, i))); break;
-    case tensor_type::f16: to.push_back(from_f16(load<std::uint16_t>(bytes, i))); break;
-    default: return wrong_tensor(name, "expected f32, f16 or bf16");
-    }
-  return {};
+void read_floats(const tensor_bytes& tensor, std::int64_t first, std::int64_t count, float* to) {
+  const auto* bytes = tensor.data.data() + first * std::int64_t(size_of(tensor.type));
+  switch (tensor.type) {
+  case tensor_type::f32: std::memcpy(to, bytes, std::size_t(count) * sizeof(float)); break;
+  case tensor_type::bf16:
+    for (std::int64_t i = 0; i < count; ++i) to[i] = gpu::from_bf16(load<std::uint16_t>(bytes, i));
+    break;
+  default:
+    for (std::int64_t i = 0; i < count; ++i) to[i] = from_f16(load<std::uint16_t>(bytes, i));
+  }
 }
 
 result<tensor_bytes> find_matrix(const checkpoint_files& files, const std::string& name, std::int64_t rows,
@@ -51,59 +52,66 @@ result<tensor_bytes> find_matrix(const checkpoint_files& files, const std::strin
 
 } // namespace
 
+void stored_matrix::read(std::int64_t first, std::int64_t count, float* to) const {
+  if (!is_int4()) return read_floats(values_, first * in_, count * in_, to);
+  std::vector<std::uint8_t> q(static_cast<std::size_t>(count * in_));
+  std::vector<float> scale(std::size_t(count * in_ / group_));
+  read_int4(first, count, q.data(), scale.data());
+  for (std::int64_t i = 0; i < count * in_; ++i)
+    to[i] = float(int(q[std::size_t(i)]) - 8) * scale[std::size_t(i / group_)];
+}
+
+void stored_matrix::read_int4(std::int64_t first, std::int64_t count, std::uint8_t* q, float* scale) const {
+  for (std::int64_t i = first * in_ / 8; i < (first + count) * in_ / 8; ++i) {
+    const auto word = load<std::uint32_t>(values_.data.data(), i);
+    for (int nibble = 0; nibble < 8; ++nibble) *q++ = (word >> (4 * nibble)) & 15u;
+  }
+  const auto groups = in_ / group_;
+  read_floats(scale_, first * groups, count * groups, scale);
+}
+
+std::span<const std::byte> stored_matrix::bytes(std::int64_t first, std::int64_t count) const {
+  const auto row = is_int4() ? in_ / 2 : in_ * std::int64_t(size_of(values_.type));
+  return values_.data.subspan(std::size_t(first * row), std::size_t(count * row));
+}
+
 result<std::vector<float>> tensor_reader::vector(const std::string& name, std::int64_t size) const {
   QUADRANT_TRY(auto tensor, files_.find(name));
   if (tensor.shape.size() != 1 || tensor.shape[0] != size)
     return wrong_tensor(name, "expected " + std::to_string(size) + " numbers");
-  std::vector<float> values;
-  QUADRANT_TRY_VOID(append_floats(tensor, name, 0, size, values));
+  if (!is_float(tensor.type)) return wrong_tensor(name, "expected f32, f16 or bf16");
+  std::vector<float> values(static_cast<std::size_t>(size));
+  read_floats(tensor, 0, size, values.data());
   return values;
 }
 
-bool tensor_reader::is_int4(const std::string& linear) const { return files_.find(linear + ".weight_packed").ok(); }
-
-result<void> tensor_reader::append_rows(const std::string& linear, std::int64_t first, std::int64_t count,
-                                        std::int64_t in, std::vector<float>& to) const {
-  if (!is_int4(linear)) {
-    const auto name = linear + ".weight";
-    auto tensor = find_matrix(files_, name, first + count, in);
-    if (!tensor) return tensor.error();
-    return append_floats(*tensor, name, first * in, count * in, to);
-  }
-  int4_rows rows;
-  QUADRANT_TRY_VOID(append_int4(linear, first, count, in, rows));
-  const auto groups = in / rows.group;
-  for (std::int64_t r = 0; r < count; ++r)
-    for (std::int64_t k = 0; k < in; ++k)
-      to.push_back(float(int(rows.q[std::size_t(r * in + k)]) - 8) *
-                   rows.scale[std::size_t(r * groups + k / rows.group)]);
-  return {};
+result<stored_matrix> tensor_reader::matrix(const std::string& linear, std::int64_t rows, std::int64_t in) const {
+  if (files_.find(linear + ".weight_packed").ok()) return int4_matrix(linear, rows, in);
+  const auto name = linear + ".weight";
+  stored_matrix m;
+  QUADRANT_TRY(m.values_, find_matrix(files_, name, rows, in));
+  if (!is_float(m.values_.type)) return wrong_tensor(name, "expected f32, f16 or bf16");
+  m.in_ = in;
+  return m;
 }
 
-result<void> tensor_reader::append_int4(const std::string& linear, std::int64_t first, std::int64_t count,
-                                        std::int64_t in, int4_rows& to) const {
+result<stored_matrix> tensor_reader::int4_matrix(const std::string& linear, std::int64_t rows, std::int64_t in) const {
   const auto packed_name = linear + ".weight_packed", scale_name = linear + ".weight_scale";
   for (const auto* other : {".weight_g_idx", ".weight_zero_point"})
     if (files_.find(linear + other).ok())
       return failure{errc::unavailable, "tensor " + linear + other + ": int4 with it is not known yet"};
-  auto packed = find_matrix(files_, packed_name, first + count, in / 8);
-  if (!packed) return packed.error();
-  if (packed->type != tensor_type::i32 || in % 8 != 0)
+  stored_matrix m;
+  QUADRANT_TRY(m.values_, find_matrix(files_, packed_name, rows, in / 8));
+  if (m.values_.type != tensor_type::i32 || in % 8 != 0)
     return wrong_tensor(packed_name, "expected i32 words of 8 nibbles");
-  auto scale = files_.find(scale_name);
-  if (!scale) return scale.error();
-  if (scale->shape.size() != 2 || scale->shape[0] < first + count || scale->shape[1] < 1 || in % scale->shape[1] != 0)
+  QUADRANT_TRY(m.scale_, files_.find(scale_name));
+  const auto& shape = m.scale_.shape;
+  if (shape.size() != 2 || shape[0] < rows || shape[1] < 1 || in % shape[1] != 0)
     return wrong_tensor(scale_name, "its shape does not fit " + packed_name);
-  const auto group = std::int32_t(in / scale->shape[1]);
-  if (to.group != 0 && to.group != group)
-    return wrong_tensor(scale_name, "its group size differs from its neighbours'");
-  to.group = group;
-  for (std::int64_t i = first * in / 8; i < (first + count) * in / 8; ++i) {
-    const auto word = load<std::uint32_t>(packed->data.data(), i);
-    for (int nibble = 0; nibble < 8; ++nibble) to.q.push_back((word >> (4 * nibble)) & 15u);
-  }
-  const auto groups = scale->shape[1];
-  return append_floats(*scale, scale_name, first * groups, count * groups, to.scale);
+  if (!is_float(m.scale_.type)) return wrong_tensor(scale_name, "expected f32, f16 or bf16");
+  m.in_ = in;
+  m.group_ = std::int32_t(in / shape[1]);
+  return m;
 }
 
 } // namespace quadrant::model

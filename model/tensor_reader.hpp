@@ -13,11 +13,26 @@
 
 namespace quadrant::model {
 
-/// Rows of an int4 matrix as the checkpoint quantised them.
-struct int4_rows {
-  std::vector<std::uint8_t> q; ///< [rows][in], 0..15, 8 means 0
-  std::vector<float> scale;    ///< [rows][in / group]
-  std::int32_t group = 0;
+/// A matrix that has been found and checked: reading its rows cannot fail.
+class stored_matrix {
+public:
+  /// Are its weights int4? Then `group` inputs share a scale.
+  [[nodiscard]] bool is_int4() const noexcept { return group_ != 0; }
+  [[nodiscard]] std::int32_t group() const noexcept { return group_; }
+
+  /// Rows [first, first + count) as floats [count][in], dequantised if need be.
+  void read(std::int64_t first, std::int64_t count, float* to) const;
+  /// The same rows as they are stored: q [count][in] in 0..15, 8 means 0; scale [count][in / group]. is_int4() only.
+  void read_int4(std::int64_t first, std::int64_t count, std::uint8_t* q, float* scale) const;
+  /// The bytes of those rows: whoever has read them can let go of their pages.
+  [[nodiscard]] std::span<const std::byte> bytes(std::int64_t first, std::int64_t count) const;
+
+private:
+  friend class tensor_reader;
+  tensor_bytes values_; ///< floats, or the packed nibbles
+  tensor_bytes scale_;  ///< int4 only
+  std::int64_t in_ = 0;
+  std::int32_t group_ = 0;
 };
 
 class tensor_reader {
@@ -26,16 +41,12 @@ public:
 
   /// A vector [size].
   [[nodiscard]] result<std::vector<float>> vector(const std::string& name, std::int64_t size) const;
-  /// Is `linear`.weight stored as int4?
-  [[nodiscard]] bool is_int4(const std::string& linear) const;
-  /// Rows [first, first + count) of `linear`.weight [*, in], dequantised if need be, appended to `to`.
-  result<void> append_rows(const std::string& linear, std::int64_t first, std::int64_t count, std::int64_t in,
-                           std::vector<float>& to) const;
-  /// The same rows in int4, appended to `to`; all rows of one `to` have one group size.
-  result<void> append_int4(const std::string& linear, std::int64_t first, std::int64_t count, std::int64_t in,
-                           int4_rows& to) const;
+  /// `linear`.weight [at least `rows`, in].
+  [[nodiscard]] result<stored_matrix> matrix(const std::string& linear, std::int64_t rows, std::int64_t in) const;
 
 private:
+  [[nodiscard]] result<stored_matrix> int4_matrix(const std::string& linear, std::int64_t rows, std::int64_t in) const;
+
   const checkpoint_files& files_;
 };
 

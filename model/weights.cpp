@@ -35,9 +35,43 @@ std::uint64_t content_id(const checkpoint_files& files, const model_config& conf
     for (std::size_t i = 0; i < pieces; ++i)
       id = xxh3(data.subspan((data.size() - piece) / (pieces - 1) * i, piece), id);
     id = xxh3(data.last(piece), id);
+    files.forget(data);
   }
   return id;
 }
+
+/// Output rows of several matrices as the rows of one.
+class joined_rows {
+public:
+  void add(stored_matrix matrix, std::int32_t first, std::int32_t count) {
+    parts_.push_back({std::move(matrix), first, rows_, count});
+    rows_ += count;
+  }
+  [[nodiscard]] std::int32_t rows() const noexcept { return rows_; }
+  /// All int4, and in groups of one size: that size. Otherwise 0.
+  [[nodiscard]] std::int32_t int4_group() const {
+    for (const auto& p : parts_)
+      if (!p.matrix.is_int4() || p.matrix.group() != parts_[0].matrix.group()) return 0;
+    return parts_[0].matrix.group();
+  }
+
+  /// fn(matrix, first row in it, rows, rows before these) for each piece of rows [first, first + count).
+  template <class Fn>
+  void each(std::int32_t first, std::int32_t count, Fn fn) const {
+    for (const auto& p : parts_) {
+      const auto begin = std::max(first, p.at), end = std::min(first + count, p.at + p.count);
+      if (begin < end) fn(p.matrix, p.first + begin - p.at, end - begin, begin - first);
+    }
+  }
+
+private:
+  struct part {
+    stored_matrix matrix;
+    std::int32_t first, at, count; ///< its rows [first, + count) are rows [at, + count) here
+  };
+  std::vector<part> parts_;
+  std::int32_t rows_ = 0;
+};
 
 } // namespace
 
@@ -45,11 +79,13 @@ weight_cache::weight_cache(std::shared_ptr<const checkpoint_files> files, model_
     : files_(std::move(files)), config_(std::move(config)), numerics_(numerics),
       numerics_id_(content_id(*files_, config_, numerics_)) {}
 
-result<weight_ref> weight_cache::remember(const std::string& key, const std::function<result<weight_ref>()>& make) {
+result<weight_ref> weight_cache::remember(const std::string& key,
+                                          const std::function<result<weight_ref>(gpu::team&)>& make) {
   const std::lock_guard hold(mutex_);
   if (auto known = known_[key].lock()) return known;
   gpu::team::prepare_thread(); // packing rounds, too
-  auto made = make();
+  gpu::team team({.num_threads = std::max(1, int(gpu::usable_cores().size()))});
+  auto made = make(team);
   if (made) known_[key] = *made;
   return made;
 }
@@ -63,23 +99,13 @@ result<weight_ref> weight_cache::linear(const std::vector<rows>& parts, std::int
   std::string key(gpu::to_string(type));
   for (const auto& part : parts)
     key += ":" + part.name + "+" + std::to_string(part.first) + "+" + std::to_string(part.count);
-  return remember(key, [&]() -> result<weight_ref> {
+  return remember(key, [&](gpu::team& team) -> result<weight_ref> {
     const tensor_reader reader(*files_);
-    std::int32_t out = 0;
-    for (const auto& part : parts) out += part.count;
-    const auto finished = [](gpu::packed_weight w) {
-      return weight_ref(std::make_shared<const gpu::packed_weight>(std::move(w)));
-    };
-
-    if (type == gpu::dtype::i4 && std::ranges::all_of(parts, [&](const rows& p) { return reader.is_int4(p.name); })) {
-      int4_rows stored;
-      for (const auto& part : parts)
-        QUADRANT_TRY_VOID(reader.append_int4(part.name, part.first, part.count, in, stored));
-      return finished(gpu::pack_i4(stored.q, stored.scale, 8, out, in, stored.group));
-    }
-    std::vector<float> w, bias;
+    joined_rows all;
+    std::vector<float> bias;
     for (const auto& part : parts) {
-      QUADRANT_TRY_VOID(reader.append_rows(part.name, part.first, part.count, in, w));
+      QUADRANT_TRY(auto matrix, reader.matrix(part.name, part.first + part.count, in));
+      all.add(std::move(matrix), part.first, part.count);
       if (const auto name = part.name + ".bias"; files_->find(name).ok()) {
         auto whole = files_->find(name);
         QUADRANT_TRY(auto values, reader.vector(name, whole->shape.empty() ? 0 : whole->shape[0]));
@@ -88,28 +114,57 @@ result<weight_ref> weight_cache::linear(const std::vector<rows>& parts, std::int
         bias.insert(bias.end(), values.begin() + part.first, values.begin() + part.first + part.count);
       }
     }
+    const auto out = all.rows();
     if (!bias.empty() && std::int32_t(bias.size()) != out)
       return failure{errc::invalid_argument, "tensor " + parts[0].name + ".bias: its neighbours have none"};
     const bool grouped = type == gpu::dtype::i8 || type == gpu::dtype::i4;
-    return finished(gpu::pack(type, w, out, in, grouped ? group_for(in) : 0, bias));
+    gpu::packed_weight packed;
+    if (const auto group = all.int4_group(); type == gpu::dtype::i4 && group != 0)
+      packed = gpu::pack_i4(
+          out, in, group, 8,
+          [&](std::int32_t first, std::int32_t count, std::uint8_t* q, float* scale) {
+            all.each(first, count, [&](const stored_matrix& m, std::int32_t row, std::int32_t n, std::int32_t before) {
+              m.read_int4(row, n, q + std::ptrdiff_t(before) * in, scale + std::ptrdiff_t(before) * (in / group));
+            });
+          },
+          team, bias);
+    else
+      packed = gpu::pack(
+          type, out, in, grouped ? group_for(in) : 0,
+          [&](std::int32_t first, std::int32_t count, float* to) {
+            all.each(first, count, [&](const stored_matrix& m, std::int32_t row, std::int32_t n, std::int32_t before) {
+              m.read(row, n, to + std::ptrdiff_t(before) * in);
+            });
+          },
+          team, bias);
+    all.each(0, out, [&](const stored_matrix& m, std::int32_t row, std::int32_t n, std::int32_t) {
+      files_->forget(m.bytes(row, n));
+    });
+    return weight_ref(std::make_shared<const gpu::packed_weight>(std::move(packed)));
   });
 }
 
 result<weight_ref> weight_cache::embedding() {
   const auto type = numerics_.name == gpu::precision::f32 ? gpu::dtype::f32 : gpu::dtype::bf16;
-  return remember("embedding", [&]() -> result<weight_ref> {
-    std::vector<float> w;
-    QUADRANT_TRY_VOID(
-        tensor_reader(*files_).append_rows("model.embed_tokens", 0, config_.vocab_size, config_.hidden_size, w));
+  return remember("embedding", [&](gpu::team& team) -> result<weight_ref> {
+    const auto vocab = config_.vocab_size, hidden = config_.hidden_size;
+    QUADRANT_TRY(const auto matrix, tensor_reader(*files_).matrix("model.embed_tokens", vocab, hidden));
     gpu::packed_weight table;
     table.type = type;
-    table.in = config_.hidden_size;
-    table.out = config_.vocab_size;
-    table.data = gpu::aligned_bytes(w.size() * bits(type) / 8);
-    if (type == gpu::dtype::f32)
-      std::memcpy(table.data.data(), w.data(), w.size() * sizeof(float));
-    else
-      std::ranges::transform(w, table.data.as<std::uint16_t>(), gpu::to_bf16);
+    table.in = hidden;
+    table.out = vocab;
+    table.data = gpu::aligned_bytes(std::size_t(vocab) * std::size_t(hidden) * bits(type) / 8);
+    team.parallel(vocab, 16, [&](std::int64_t begin, std::int64_t end) {
+      std::vector<float> row(static_cast<std::size_t>(hidden));
+      for (auto r = begin; r < end; ++r) {
+        matrix.read(r, 1, row.data());
+        if (type == gpu::dtype::f32)
+          std::ranges::copy(row, table.data.as<float>() + r * hidden);
+        else
+          std::ranges::transform(row, table.data.as<std::uint16_t>() + r * hidden, gpu::to_bf16);
+      }
+    });
+    files_->forget(matrix.bytes(0, vocab));
     return weight_ref(std::make_shared<const gpu::packed_weight>(std::move(table)));
   });
 }

@@ -1,4 +1,6 @@
 // model/weights.hpp: the packed weights of a shard, loaded once a process and shared by the workers in it.
+// A matrix is packed by all cores that the process may use, a panel of 16 rows a thread at a time, and its pages of the
+// file are let go: what stays is the packed size.
 // Threads loading: any, one at a time per cache; reading: any
 // Errors  errc::corrupt, errc::invalid_argument: names the tensor, what it is and what was expected
 #pragma once
@@ -12,6 +14,7 @@
 
 #include "config/result.hpp"
 #include "gpu/packed_weight.hpp"
+#include "gpu/team.hpp"
 #include "model/model_config.hpp"
 #include "model/safetensors.hpp"
 #include "model/shard.hpp"
@@ -69,7 +72,7 @@ private:
     std::int32_t first, count;
   };
   result<weight_ref> linear(const std::vector<rows>& parts, std::int32_t in, gpu::dtype type);
-  result<weight_ref> remember(const std::string& key, const std::function<result<weight_ref>()>& make);
+  result<weight_ref> remember(const std::string& key, const std::function<result<weight_ref>(gpu::team&)>& make);
   result<vector_ref> vector(const std::string& name, std::int32_t size);
   result<weight_ref> embedding();
 

@@ -3,13 +3,16 @@
 #include <csignal>
 #include <cstdio>
 #include <string>
+#include <string_view>
 
 #include "actors/bin/commands.hpp"
 #include "config/log.hpp"
+#include "config/progress.hpp"
 
 int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN); // a closed pipe is an error of one write
   quadrant::log::start(quadrant::log::level::warn);
+  if (argc > 1 && std::string_view(argv[1]) != "node") quadrant::progress::show(); // a node's terminal is another's
 
   CLI::App program("Serves sparse mixture-of-experts language models from one process or many.", "quadrant");
   program.set_version_flag("--version", "quadrant " QUADRANT_VERSION);

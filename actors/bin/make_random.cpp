@@ -1,8 +1,4 @@
 // quadrant make-random: a checkpoint of any shape with random weights.
-#include <cstdio>
-
-#include <unistd.h>
-
 #include "actors/bin/commands.hpp"
 #include "actors/bin/session.hpp"
 #include "model/random_checkpoint.hpp"
@@ -16,10 +12,6 @@ command add_make_random(CLI::App& program) {
   app->add_option("out", wanted->out, "directory to write; whole files of an earlier run are kept")->required();
   app->add_option("--seed", wanted->seed, "of the weights")->capture_default_str();
   return {app, [wanted] {
-            if (isatty(STDERR_FILENO) != 0)
-              wanted->progress = [](double done, double total) {
-                std::fprintf(stderr, "\r%.2f of %.2f GB%s", done, total, done < total ? "" : "\n");
-              };
             const auto written = model::write_random_checkpoint(*wanted);
             return written ? 0 : fail(written.error());
           }};

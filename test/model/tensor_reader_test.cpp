@@ -42,16 +42,22 @@ TEST_CASE("tensor_reader gives f32, bf16 and f16 as the same numbers") {
   CHECK(reader.vector("no", 1).error().code == errc::not_found);
 }
 
-TEST_CASE("tensor_reader gives the rows that are asked for, after what is there") {
+TEST_CASE("tensor_reader gives the rows that are asked for, and no more") {
   safetensors_writer w;
   w.add<float>("m.weight", "F32", {3, 2}, {0, 1, 10, 11, 20, 21});
   const stored s(w);
   const tensor_reader reader(*s.files);
-  std::vector<float> to = {-1};
-  REQUIRE(reader.append_rows("m", 1, 2, 2, to).ok());
-  CHECK(to == std::vector<float>{-1, 10, 11, 20, 21});
-  CHECK(reader.append_rows("m", 2, 2, 2, to).error().code == errc::invalid_argument);
-  CHECK(reader.append_rows("m", 0, 1, 3, to).error().message == "tensor m.weight: expected at least 1 rows of 3");
+  const auto m = reader.matrix("m", 3, 2);
+  REQUIRE(m.ok());
+  std::vector<float> to = {-1, -1, -1, -1, -1};
+  m->read(1, 2, to.data());
+  CHECK(to == std::vector<float>{10, 11, 20, 21, -1});
+  CHECK(m->bytes(1, 2).size() == 4 * sizeof(float));
+  s.files->forget(m->bytes(0, 3)); // lets pages go, and no more
+  m->read(0, 1, to.data());
+  CHECK(to == std::vector<float>{0, 1, 20, 21, -1});
+  CHECK(reader.matrix("m", 4, 2).error().code == errc::invalid_argument);
+  CHECK(reader.matrix("m", 1, 3).error().message == "tensor m.weight: expected at least 1 rows of 3");
 }
 
 TEST_CASE("int4 is low nibble first, less 8, times the scale of its group") {
@@ -61,10 +67,12 @@ TEST_CASE("int4 is low nibble first, less 8, times the scale of its group") {
   w.add<std::uint16_t>("m.weight_scale", "BF16", {2, 2}, {0x3f80, 0x3f00, 0x4000, 0xbf80}); // 1, 0.5, 2, -1
   const stored s(w);
   const tensor_reader reader(*s.files);
-  CHECK(reader.is_int4("m"));
-  CHECK(!reader.is_int4("n"));
-  std::vector<float> to;
-  REQUIRE(reader.append_rows("m", 0, 2, 16, to).ok());
+  const auto m = reader.matrix("m", 2, 16);
+  REQUIRE(m.ok());
+  CHECK(m->is_int4());
+  CHECK(m->group() == 8);
+  std::vector<float> to(32);
+  m->read(0, 2, to.data());
   std::vector<float> expected;
   for (int i = 0; i < 8; ++i) expected.push_back(float(i - 8));
   for (int i = 0; i < 8; ++i) expected.push_back(float(i) * 0.5f);
@@ -72,12 +80,12 @@ TEST_CASE("int4 is low nibble first, less 8, times the scale of its group") {
   expected.insert(expected.end(), 8, 8.0f);
   CHECK(to == expected);
 
-  int4_rows rows;
-  REQUIRE(reader.append_int4("m", 1, 1, 16, rows).ok());
-  CHECK(rows.group == 8);
-  CHECK(rows.q == std::vector<std::uint8_t>{8, 8, 8, 8, 8, 8, 8, 8, 0, 0, 0, 0, 0, 0, 0, 0});
-  CHECK(rows.scale == std::vector<float>{2, -1});
-  CHECK(reader.append_int4("m", 1, 2, 16, rows).error().code == errc::invalid_argument);
+  std::vector<std::uint8_t> q(16);
+  std::vector<float> scale(2);
+  m->read_int4(1, 1, q.data(), scale.data());
+  CHECK(q == std::vector<std::uint8_t>{8, 8, 8, 8, 8, 8, 8, 8, 0, 0, 0, 0, 0, 0, 0, 0});
+  CHECK(scale == std::vector<float>{2, -1});
+  CHECK(reader.matrix("m", 3, 16).error().code == errc::invalid_argument);
 }
 
 TEST_CASE("int4 whose parts do not fit is told so") {
@@ -86,15 +94,13 @@ TEST_CASE("int4 whose parts do not fit is told so") {
   w.add<std::uint16_t>("a.weight_scale", "BF16", {1, 3}, {0, 0, 0});
   w.add<std::uint32_t>("b.weight_packed", "I32", {1, 2}, {0, 0});
   w.add<float>("c.weight_packed", "F32", {1, 2}, {0, 0});
+  for (const auto* name : {"d", "e"}) w.add<std::uint32_t>(std::string(name) + ".weight_packed", "I32", {1, 2}, {0, 0});
   for (const auto* part : {"d.weight_g_idx", "e.weight_zero_point"}) w.add<std::uint32_t>(part, "I32", {1}, {0});
   const stored s(w);
   const tensor_reader reader(*s.files);
-  int4_rows rows;
-  CHECK(reader.append_int4("d", 0, 1, 16, rows).error().code == errc::unavailable);
-  CHECK(reader.append_int4("e", 0, 1, 16, rows).error().code == errc::unavailable);
-  CHECK(reader.append_int4("a", 0, 1, 16, rows).error().message ==
-        "tensor a.weight_scale: its shape does not fit a.weight_packed");
-  CHECK(reader.append_int4("b", 0, 1, 16, rows).error().code == errc::not_found);
-  CHECK(reader.append_int4("c", 0, 1, 16, rows).error().message ==
-        "tensor c.weight_packed: expected i32 words of 8 nibbles");
+  CHECK(reader.matrix("d", 1, 16).error().code == errc::unavailable);
+  CHECK(reader.matrix("e", 1, 16).error().code == errc::unavailable);
+  CHECK(reader.matrix("a", 1, 16).error().message == "tensor a.weight_scale: its shape does not fit a.weight_packed");
+  CHECK(reader.matrix("b", 1, 16).error().code == errc::not_found);
+  CHECK(reader.matrix("c", 1, 16).error().message == "tensor c.weight_packed: expected i32 words of 8 nibbles");
 }

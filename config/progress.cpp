@@ -1,0 +1,42 @@
+#include "config/progress.hpp"
+
+#include <algorithm>
+#include <cstdio>
+#include <mutex>
+#include <string>
+
+#include <unistd.h>
+
+#include "config/clock.hpp"
+
+namespace quadrant::progress {
+namespace {
+
+std::mutex mutex; ///< of what follows
+bool shown = false;
+std::int64_t last_ns = 0;
+
+} // namespace
+
+void show() {
+  const std::lock_guard hold(mutex);
+  shown = isatty(STDERR_FILENO) != 0;
+}
+
+void report(std::string_view what, std::uint64_t done, std::uint64_t total, std::string_view unit) {
+  constexpr std::int64_t between_ns = 50'000'000;
+  constexpr std::uint64_t width = 24;
+  const std::lock_guard hold(mutex);
+  const auto now = steady_clock::monotonic_ns();
+  if (!shown || total == 0 || (done < total && now - last_ns < between_ns)) return;
+  last_ns = now;
+  const auto full = std::size_t(std::min(done, total) * width / total);
+  const auto bar = std::string(full, '#') + std::string(width - full, '.');
+  if (done < total)
+    std::fprintf(stderr, "\r\033[K[%s] %.*s: %llu of %llu %.*s", bar.c_str(), int(what.size()), what.data(),
+                 (unsigned long long)done, (unsigned long long)total, int(unit.size()), unit.data());
+  else
+    std::fputs("\r\033[K", stderr);
+}
+
+} // namespace quadrant::progress

@@ -1,0 +1,14 @@
+// config/progress.hpp: how far something long is, as one line of a terminal that is written anew.
+// Threads any
+#pragma once
+#include <cstdint>
+#include <string_view>
+
+namespace quadrant::progress {
+
+/// From now on reports are shown on stderr, if that is a terminal.
+void show();
+/// `done` of `total` in `unit`. The line goes when all is done.
+void report(std::string_view what, std::uint64_t done, std::uint64_t total, std::string_view unit);
+
+} // namespace quadrant::progress
