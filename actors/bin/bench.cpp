@@ -7,8 +7,10 @@
 
 #include "actors/bin/commands.hpp"
 #include "actors/bin/session.hpp"
+#include "actors/model_source.hpp"
 #include "gpu/bench/kernel_bench.hpp"
 #include "gpu/bench/machine.hpp"
+#include "model/bench/model_bench.hpp"
 
 namespace quadrant::bin {
 namespace {
@@ -99,6 +101,23 @@ int bench_device(const bench_flags& flags) {
   return 0;
 }
 
+struct model_flags : bench_flags {
+  engine_flags engine;
+  model::bench::model_bench_options options;
+};
+
+int bench_model(model_flags& flags) {
+  const auto chosen = flags.engine.options();
+  if (!chosen) return fail(chosen.error());
+  const auto precision = gpu::parse_precision(chosen->layout.precision);
+  const auto weights = actors::open_model(chosen->model, *precision);
+  if (!weights) return fail(weights.error());
+  flags.options.team = flags.team();
+  flags.options.measured = [&](const auto& m) { flags.as_json ? print_json(m) : print(m); };
+  const auto done = model::bench::bench_model(**weights, flags.options);
+  return done ? 0 : fail(done.error());
+}
+
 } // namespace
 
 command add_bench(CLI::App& program) {
@@ -110,7 +129,25 @@ command add_bench(CLI::App& program) {
   auto* kernels = app->add_subcommand("kernels", "Each kernel against a limit measured beside it");
   flags->add_to(*kernels);
   kernels->add_option("--only", flags->only, "those whose name holds this");
-  return {app, [flags, device] { return device->parsed() ? bench_device(*flags) : bench_kernels(*flags); }};
+  auto* whole = app->add_subcommand("model", "Tokens a second of a whole model, against what this machine allows");
+  const auto of_model = std::make_shared<model_flags>();
+  of_model->add_to(*whole);
+  of_model->engine.add_to(*whole);
+  whole->add_option("--prompt", of_model->options.prompt, "tokens of the prefill")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1 << 20));
+  whole->add_option("--batch", of_model->options.batches, "sequences that decode together: 1,32")
+      ->delimiter(',')
+      ->capture_default_str()
+      ->check(CLI::Range(1, 4096));
+  whole->add_option("--depth", of_model->options.depths, "positions behind them: 0,2048")
+      ->delimiter(',')
+      ->capture_default_str()
+      ->check(CLI::Range(0, 1 << 20));
+  return {app, [flags, device, kernels, of_model] {
+            if (device->parsed()) return bench_device(*flags);
+            return kernels->parsed() ? bench_kernels(*flags) : bench_model(*of_model);
+          }};
 }
 
 } // namespace quadrant::bin
