@@ -1,12 +1,17 @@
 // gpu/team.hpp: the threads of one CPU device, as one parallel loop.
+//
+//   caller   publishes a loop ── takes ranges ── waits until the helpers are done
+//   helper   waits for a loop ── takes ranges ── says so
+//
+// Ranges are guided: each takes a share of what is left, so the first are long (neighbouring items share operands) and
+// the last are short (nobody waits long for the other). Who waits spins for a while and parks then. Spinning stops where
+// the process has more team threads than cores: it would take the core from whom it waits for.
 // Units   an item is the smallest piece of an op that one thread may take alone
 // Threads one caller at a time (the device's driver thread); the caller works too
 #pragma once
 #include <atomic>
-#include <condition_variable>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <thread>
 #include <vector>
 
@@ -32,7 +37,7 @@ std::vector<int> usable_cores();
 struct team_options {
   int num_threads = 1;
   std::vector<int> cores{}; ///< one a thread, shared with no other team, to pin it to; empty: the scheduler decides
-  bool spin = false;        ///< poll for a short while before parking; only with cores of its own
+  bool spin = false;        ///< poll for longer before parking; only with cores of its own
 };
 
 class team {
@@ -56,18 +61,17 @@ public:
 private:
   void work(int index);
   void take_ranges();
+  [[nodiscard]] int spins() const noexcept;
 
   team_options options_;
   std::vector<std::thread> threads_;
-  std::mutex mutex_;
-  std::condition_variable wake_, done_;
-  std::uint64_t generation_ = 0; ///< of the current loop; guarded by mutex_
-  int busy_ = 0;                 ///< helpers still in the current loop; guarded by mutex_
-  bool stop_ = false;
-  const item_range_fn* fn_ = nullptr;
+  const item_range_fn* fn_ = nullptr; ///< of the loop that is published
   std::int64_t items_ = 0, grain_ = 1;
-  std::atomic<std::int64_t> next_{0};
-  std::atomic<std::uint64_t> published_{0}; ///< generation_, for those who spin
+  bool stop_ = false;
+  // Each on a line of its own: they are written while others read the neighbours.
+  alignas(64) std::atomic<std::uint32_t> generation_{0}; ///< of the loop; helpers wait for the next
+  alignas(64) std::atomic<std::int32_t> busy_{0};        ///< helpers still in the loop; the caller waits for 0
+  alignas(64) std::atomic<std::int64_t> next_{0};        ///< first item that nobody has taken
 };
 
 } // namespace quadrant::gpu

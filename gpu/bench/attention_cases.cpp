@@ -109,7 +109,7 @@ void prefill(kernel_bench& b, std::int32_t tokens, std::int32_t depth) {
        .work = operations(1, depth, tokens),
        .unit = "GOPS",
        .limit_name = "int8 peak",
-       .limit = [&b] { return b.limits.int8_gops(); },
+       .limit = [&b] { return b.limits.int8_gops(b.threads); },
        .run = [&b, w] { w->run(b); }});
 }
 
@@ -117,18 +117,20 @@ void decode(kernel_bench& b, std::int32_t sequences, std::int32_t depth) {
   if (!b.wants("decode_attention")) return;
   const auto w = std::make_shared<attention_world>(b, sequences, depth - 1, 1, false);
   const double bytes = sequences * kv_bytes(depth), per_byte = operations(sequences, depth - 1, 1) / bytes;
-  b.measure({.name = "decode_attention",
-             .shape = {{"sequences", sequences},
-                       {"depth", depth},
-                       {"q_heads", q_heads},
-                       {"kv_heads", kv_heads},
-                       {"head_dim", head_dim},
-                       {"kv_mb", bytes * 1e-6}},
-             .work = bytes,
-             .unit = "GB/s",
-             .limit_name = "min(DRAM read, int8 peak)",
-             .limit = [&b, per_byte] { return std::min(b.limits.dram_gb_s(), b.limits.int8_gops() / per_byte); },
-             .run = [&b, w] { w->run(b); }});
+  b.measure(
+      {.name = "decode_attention",
+       .shape = {{"sequences", sequences},
+                 {"depth", depth},
+                 {"q_heads", q_heads},
+                 {"kv_heads", kv_heads},
+                 {"head_dim", head_dim},
+                 {"kv_mb", bytes * 1e-6}},
+       .work = bytes,
+       .unit = "GB/s",
+       .limit_name = "min(DRAM read, int8 peak)",
+       .limit =
+           [&b, per_byte] { return std::min(b.limits.dram_gb_s(b.threads), b.limits.int8_gops(b.threads) / per_byte); },
+       .run = [&b, w] { w->run(b); }});
 }
 
 /// The time of n sequences on one KV, against n times the time of one.

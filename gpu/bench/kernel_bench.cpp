@@ -18,7 +18,7 @@ double median(std::vector<double>& list) {
 } // namespace
 
 kernel_bench::kernel_bench(team& t, isa i, options o)
-    : threads(t), ops(**ops_for(i)), limits(t, i), options_(std::move(o)) {}
+    : threads(t), ops(**ops_for(i)), limits(i), options_(std::move(o)) {}
 
 void kernel_bench::measure(const kernel_case& c) {
   std::vector<double> us, limit;

@@ -22,10 +22,10 @@ double seconds(Fn fn) {
 
 } // namespace
 
-const std::byte* limits::memory() {
+const std::byte* limits::memory(team& t) {
   if (memory_.size() == 0) {
     memory_ = aligned_bytes(memory_bytes);
-    team_.parallel(pieces, 1, [&](std::int64_t begin, std::int64_t end) { // pages exist only once written
+    t.parallel(pieces, 1, [&](std::int64_t begin, std::int64_t end) { // pages exist only once written
       std::memset(memory_.data() + std::size_t(begin) * (memory_bytes / pieces), 1,
                   std::size_t(end - begin) * (memory_bytes / pieces));
     });
@@ -33,13 +33,13 @@ const std::byte* limits::memory() {
   return memory_.data();
 }
 
-double limits::int8_gops() {
+double limits::int8_gops(team& t) {
   std::atomic<std::int64_t> operations{0};
   std::int64_t rounds = 1024;
   for (;;) {
     operations = 0;
     const auto s = seconds([&] {
-      team_.parallel(pieces, 1, [&](std::int64_t begin, std::int64_t end) {
+      t.parallel(pieces, 1, [&](std::int64_t begin, std::int64_t end) {
         for (auto i = begin; i < end; ++i) operations += std::int64_t(fns_.dot(rounds));
       });
     });
@@ -48,26 +48,26 @@ double limits::int8_gops() {
   }
 }
 
-double limits::dram_gb_s() {
+double limits::dram_gb_s(team& t) {
   constexpr std::size_t part = memory_bytes / 2; // the other half has taken its place in the caches by then
-  const auto* from = memory() + next_;
+  const auto* from = memory(t) + next_;
   next_ = next_ == 0 ? part : 0;
   const auto s = seconds([&] {
-    team_.parallel(pieces, 1, [&](std::int64_t begin, std::int64_t end) {
+    t.parallel(pieces, 1, [&](std::int64_t begin, std::int64_t end) {
       fns_.read(from + std::size_t(begin) * (part / pieces), std::size_t(end - begin) * (part / pieces));
     });
   });
   return double(part) / s * 1e-9;
 }
 
-double limits::random_gb_s(std::size_t block) {
-  const auto* from = memory();
+double limits::random_gb_s(team& t, std::size_t block) {
+  const auto* from = memory(t);
   block = std::max<std::size_t>(256, block / 256 * 256);
   const auto places = memory_bytes / block, blocks = std::max<std::size_t>(std::size_t(pieces), places / 2);
   const auto first = random_;
   random_ += blocks;
   const auto s = seconds([&] {
-    team_.parallel(std::int64_t(blocks), 1, [&](std::int64_t begin, std::int64_t end) {
+    t.parallel(std::int64_t(blocks), 1, [&](std::int64_t begin, std::int64_t end) {
       for (auto i = begin; i < end; ++i) {
         auto z = (first + std::uint64_t(i)) * 0x9e3779b97f4a7c15u; // splitmix64
         z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
@@ -79,12 +79,12 @@ double limits::random_gb_s(std::size_t block) {
   return double(blocks) * double(block) / s * 1e-9;
 }
 
-double limits::reread_gb_s(std::size_t bytes) {
-  const auto* from = memory();
+double limits::reread_gb_s(team& t, std::size_t bytes) {
+  const auto* from = memory(t);
   const auto piece = std::clamp<std::size_t>(bytes / 16 / 256 * 256, 256, memory_bytes / 16);
   const auto once = [&](std::int64_t times) {
     return seconds([&] {
-      team_.parallel(16 * times, 1, [&](std::int64_t begin, std::int64_t end) {
+      t.parallel(16 * times, 1, [&](std::int64_t begin, std::int64_t end) {
         for (auto i = begin; i < end; ++i) fns_.read(from + std::size_t(i % 16) * piece, piece);
       });
     });

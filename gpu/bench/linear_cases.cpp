@@ -62,7 +62,7 @@ void gemm(kernel_bench& b, const char* name, dtype type, std::int32_t tokens, st
              .work = 2.0 * tokens * experts * k * n,
              .unit = "GOPS",
              .limit_name = "int8 peak",
-             .limit = [&b] { return b.limits.int8_gops(); },
+             .limit = [&b] { return b.limits.int8_gops(b.threads); },
              .run = [&b, e] { e->run(b); }});
 }
 
@@ -76,7 +76,7 @@ void gate_up(kernel_bench& b, std::int32_t tokens, std::int32_t experts, std::in
              .work = 2.0 * tokens * experts * k * n,
              .unit = "GOPS",
              .limit_name = "int8 peak",
-             .limit = [&b] { return b.limits.int8_gops(); },
+             .limit = [&b] { return b.limits.int8_gops(b.threads); },
              .run =
                  [&b, e, out] {
                    b.ops.gate_up(b.threads, {.x = e->x.ints(),
@@ -106,7 +106,7 @@ void gemv(kernel_bench& b, const char* name, dtype type, std::int32_t tokens, st
              .work = e->weight_bytes,
              .unit = "GB/s",
              .limit_name = "DRAM read",
-             .limit = [&b] { return b.limits.dram_gb_s(); },
+             .limit = [&b] { return b.limits.dram_gb_s(b.threads); },
              .run = [&b, e] { e->run(b); }});
 }
 

@@ -15,7 +15,7 @@ void measure(kernel_bench& b, const char* name, shape_numbers shape, double byte
              .work = bytes,
              .unit = "GB/s",
              .limit_name = "rereading as many bytes",
-             .limit = [&b, bytes] { return b.limits.reread_gb_s(std::size_t(bytes)); },
+             .limit = [&b, bytes] { return b.limits.reread_gb_s(b.threads, std::size_t(bytes)); },
              .run = std::move(run)});
 }
 

@@ -168,8 +168,11 @@ result<void> bench_model(weight_cache& weights, const model_bench_options& optio
   running_model running(std::move(loaded), **gpu::ops_for(isa), options.team,
                         std::max({options.prompt, chunk_tokens, most_batch}), most_batch);
   gpu::team::prepare_thread();
-  gpu::team team(options.team);
-  gpu::bench::limits limits(team, isa);
+  gpu::bench::limits limits(isa);
+  const auto sample = [&](const auto& fn) { // a team of its own for as long: the device's must find its cores free
+    gpu::team team(options.team);
+    return fn(team);
+  };
   const auto cost = cost_of(config, weights.numerics());
   std::vector<std::vector<std::int32_t>> blocks(static_cast<std::size_t>(most_batch));
   for (std::size_t s = 0; s < blocks.size(); ++s) {
@@ -188,7 +191,7 @@ result<void> bench_model(weight_cache& weights, const model_bench_options& optio
     std::vector<double> us, limit;
     running.prefill(blocks[0], 0, options.prompt); // pages and caches
     for (int round = 0; round < rounds; ++round) {
-      limit.push_back(t * limits.int8_gops() * 1e9 / operations);
+      limit.push_back(t * sample([&](gpu::team& team) { return limits.int8_gops(team); }) * 1e9 / operations);
       us.push_back(timed([&] { running.prefill(blocks[0], 0, options.prompt); }));
     }
     report(options, "model_prefill", {{"tokens", t}, {"giga_operations", operations * 1e-9}}, median(us), t,
@@ -218,8 +221,10 @@ result<void> bench_model(weight_cache& weights, const model_bench_options& optio
       running.set_tokens();
       running.decode(some, depth, 2);
       for (int round = 0; round < rounds; ++round) {
-        const auto by_bytes = limits.random_gb_s(block) * 1e9 / bytes, by_sums = limits.int8_gops() * 1e9 / operations;
-        limit.push_back(n * std::min(by_bytes, by_sums));
+        limit.push_back(n * sample([&](gpu::team& team) {
+                          return std::min(limits.random_gb_s(team, block) / bytes, limits.int8_gops(team) / operations);
+                        }) *
+                        1e9);
         us.push_back(timed([&] { running.decode(some, depth, steps_a_round); }) / steps_a_round);
       }
       report(

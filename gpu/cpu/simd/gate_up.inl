@@ -40,8 +40,8 @@ void gate_up(team& t, const gate_up_args& a) {
   const auto across = width / group, panels = group / panel;
   const expert_rows* parts = nullptr;
   const auto num_parts = part_rows(a.offsets, a.num_experts, rows_per_item(t, total, 2 * across), &parts);
-  const auto macs = std::int64_t(total) * shape.in * shape.out / (num_parts * across); // of an average item
-  t.parallel(num_parts * across, grain_for(macs, macs_worth_a_thread), [&](std::int64_t begin, std::int64_t end) {
+  const auto grain = linear_grain(total / num_parts, std::int64_t(shape.in) * 2 * group);
+  t.parallel(num_parts * across, grain, [&](std::int64_t begin, std::int64_t end) {
     linear_row rows[most_rows_per_item];
     std::int64_t ready = -1;
     for (auto item = begin; item < end; ++item) {

@@ -10,7 +10,14 @@ namespace quadrant::gpu::simd {
 namespace {
 
 constexpr std::int32_t most_rows_per_item = 132, panels_per_item = 4; ///< whole tiles of 6 and of 4
-constexpr std::int64_t macs_worth_a_thread = 1 << 21;                 ///< some 10 us
+
+// A range worth another thread, some 10 us: where rows are many by their products, where they are few by the weights.
+constexpr std::int64_t macs_worth_a_thread = 1 << 21, weights_worth_a_thread = 1 << 18;
+
+/// Items that a range takes at least, of items that are `rows` x `weights`.
+std::int64_t linear_grain(std::int64_t rows, std::int64_t weights) {
+  return std::min(grain_for(rows * weights, macs_worth_a_thread), grain_for(weights, weights_worth_a_thread));
+}
 
 /// Rows of an item: parts of one size, and more of them where there would be too few items for the team.
 std::int32_t rows_per_item(const team& t, std::int64_t rows, std::int64_t across) {
@@ -269,25 +276,26 @@ void linear(team& t, const linear_args& a) {
   const auto panels = (a.num_out + panel - 1) / panel;
   const auto across = (panels + panels_per_item - 1) / panels_per_item, rows_each = rows_per_item(t, a.rows, across);
   const auto down = (a.rows + rows_each - 1) / rows_each;
-  const auto macs = std::int64_t(std::min(a.rows, rows_each)) * std::min(panels, panels_per_item) * panel * w.in;
-  t.parallel(
-      std::int64_t(across) * down, grain_for(macs, macs_worth_a_thread), [&](std::int64_t begin, std::int64_t end) {
-        linear_row rows[most_rows_per_item];
-        std::int64_t ready = -1;
-        for (auto item = begin; item < end; ++item) {
-          const auto part = item / across; // its rows stay while the weights pass
-          const auto first = std::int32_t(part) * rows_each, n = std::min(rows_each, a.rows - first);
-          if (ready != part)
-            ready_rows(
-                job, w, n, rows, [&](std::int32_t r) { return std::int64_t(first) + r; },
-                [&](std::int32_t r) { return a.y + (std::int64_t(first) + r) * a.y_stride; });
-          ready = part;
-          const auto p0 = std::int32_t(item % across) * panels_per_item;
-          const auto* next = w.data.data() + std::size_t(job.first_panel + p0 + panels_per_item) * w.panel_bytes();
-          run_item(job, w, rows, n, p0, std::min(panels_per_item, panels - p0),
-                   p0 + 2 * panels_per_item <= panels ? next : nullptr);
-        }
-      });
+  const auto weights = std::int64_t(std::min(panels, panels_per_item)) * panel * w.in;
+  t.parallel(std::int64_t(across) * down, linear_grain(std::min(a.rows, rows_each), weights),
+             [&](std::int64_t begin, std::int64_t end) {
+               linear_row rows[most_rows_per_item];
+               std::int64_t ready = -1;
+               for (auto item = begin; item < end; ++item) {
+                 const auto part = item / across; // its rows stay while the weights pass
+                 const auto first = std::int32_t(part) * rows_each, n = std::min(rows_each, a.rows - first);
+                 if (ready != part)
+                   ready_rows(
+                       job, w, n, rows, [&](std::int32_t r) { return std::int64_t(first) + r; },
+                       [&](std::int32_t r) { return a.y + (std::int64_t(first) + r) * a.y_stride; });
+                 ready = part;
+                 const auto p0 = std::int32_t(item % across) * panels_per_item;
+                 const auto* next =
+                     w.data.data() + std::size_t(job.first_panel + p0 + panels_per_item) * w.panel_bytes();
+                 run_item(job, w, rows, n, p0, std::min(panels_per_item, panels - p0),
+                          p0 + 2 * panels_per_item <= panels ? next : nullptr);
+               }
+             });
 }
 
 /// Some rows of one expert.
@@ -323,9 +331,9 @@ void grouped_linear(team& t, const grouped_linear_args& a) {
   const auto across = (panels + panels_per_item - 1) / panels_per_item;
   const expert_rows* parts = nullptr;
   const auto num_parts = part_rows(a.offsets, a.num_experts, rows_per_item(t, total, across), &parts);
-  const auto macs = std::int64_t(total) * shape.in * panel * panels / (num_parts * across); // of an average item
+  const auto grain = linear_grain(total / num_parts, std::int64_t(shape.in) * panel * panels / across);
   const auto row_bytes = std::int64_t(shape.out) * std::int64_t(bits(a.y_type) / 8);
-  t.parallel(num_parts * across, grain_for(macs, macs_worth_a_thread), [&](std::int64_t begin, std::int64_t end) {
+  t.parallel(num_parts * across, grain, [&](std::int64_t begin, std::int64_t end) {
     linear_row rows[most_rows_per_item];
     std::int64_t ready = -1;
     for (auto item = begin; item < end; ++item) {
