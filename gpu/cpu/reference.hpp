@@ -25,8 +25,25 @@ void sample(team&, const sample_args&);
 
 // Pieces that the vector back-ends share.
 std::uint64_t digest_of(const float* logits, std::int32_t vocab);
-/// The token of one row of finite logits.
-std::int32_t choose(const float* logits, std::int32_t vocab, const sampling& s, std::int32_t position);
+/// A token that may be chosen.
+struct candidate {
+  float logit; ///< over the temperature
+  std::int32_t id;
+  std::uint64_t mass; ///< mass_of(logit, the largest of all)
+};
+/// The order of rule 10.
+inline bool better(const candidate& a, const candidate& b) {
+  return a.logit > b.logit || (a.logit == b.logit && a.id < b.id);
+}
+/// Puts what top-k, top-p and min-p leave of n candidates first, in any order; returns how many. What lies below all that
+/// top-k keeps, or has no mass, may be missing; masses may be missing where top_p is 1.
+std::size_t filter(candidate* c, std::size_t n, const sampling& s);
+/// The k-th largest of n numbers, k >= 1; their order changes.
+float kth_largest(float* list, std::size_t n, std::size_t k);
+/// Rule 12's noise of a token.
+float gumbel(const sampling& s, std::int32_t position, std::int32_t id);
+/// Above every value of gumbel().
+inline constexpr float most_gumbel = 16.7f;
 
 const ops_table& ops();
 const limit_fns& limits();

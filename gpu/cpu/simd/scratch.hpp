@@ -20,6 +20,7 @@ enum class slot {
   states,
   outputs,
   segments,
+  candidates,
   count
 };
 

@@ -37,6 +37,9 @@ QUADRANT_WORD mask16 both(mask16 a, mask16 b) { return {_mm256_and_ps(a.lo, b.lo
 QUADRANT_WORD mask16 without(mask16 a, mask16 b) { ///< a and not b
   return {_mm256_andnot_ps(b.lo, a.lo), _mm256_andnot_ps(b.hi, a.hi)};
 }
+QUADRANT_WORD std::uint32_t bits_of(mask16 m) { ///< bit i: lane i
+  return std::uint32_t(_mm256_movemask_ps(m.lo)) | std::uint32_t(_mm256_movemask_ps(m.hi)) << 8;
+}
 QUADRANT_WORD bool any(mask16 m) { return _mm256_movemask_ps(_mm256_or_ps(m.lo, m.hi)) != 0; }
 
 QUADRANT_WORD f32x16 all(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
@@ -111,6 +114,20 @@ QUADRANT_WORD i32x16 sub(i32x16 a, i32x16 b) { return {_mm256_sub_epi32(a.lo, b.
 QUADRANT_WORD i32x16 higher(i32x16 a, i32x16 b) { return {_mm256_max_epi32(a.lo, b.lo), _mm256_max_epi32(a.hi, b.hi)}; }
 QUADRANT_WORD i32x16 both(i32x16 a, i32x16 b) { return {_mm256_and_si256(a.lo, b.lo), _mm256_and_si256(a.hi, b.hi)}; }
 QUADRANT_WORD i32x16 either(i32x16 a, i32x16 b) { return {_mm256_or_si256(a.lo, b.lo), _mm256_or_si256(a.hi, b.hi)}; }
+QUADRANT_WORD i32x16 exclusive(i32x16 a, i32x16 b) {
+  return {_mm256_xor_si256(a.lo, b.lo), _mm256_xor_si256(a.hi, b.hi)};
+}
+QUADRANT_WORD void multiply_wide(__m256i a, std::uint32_t b, __m256i& high, __m256i& low) {
+  const auto factor = _mm256_set1_epi32(std::int32_t(b));
+  const auto even = _mm256_mul_epu32(a, factor), odd = _mm256_mul_epu32(_mm256_srli_epi64(a, 32), factor);
+  high = _mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xaa);
+  low = _mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xaa);
+}
+/// The 64 bits of a * b, unsigned, in each lane.
+QUADRANT_WORD void multiply_wide(i32x16 a, std::uint32_t b, i32x16& high, i32x16& low) {
+  multiply_wide(a.lo, b, high.lo, low.lo);
+  multiply_wide(a.hi, b, high.hi, low.hi);
+}
 template <int N>
 QUADRANT_WORD i32x16 left(i32x16 a) {
   return {_mm256_slli_epi32(a.lo, N), _mm256_slli_epi32(a.hi, N)};

@@ -31,6 +31,7 @@ inline constexpr int linear_panels = 2;      ///< of an int8 linear's tile: the 
 QUADRANT_WORD mask16 first(int n) { return n >= 16 ? mask16(0xffff) : n <= 0 ? mask16(0) : mask16((1u << n) - 1); }
 QUADRANT_WORD mask16 both(mask16 a, mask16 b) { return a & b; }
 QUADRANT_WORD mask16 without(mask16 a, mask16 b) { return mask16(a & ~b); } ///< a and not b
+QUADRANT_WORD std::uint32_t bits_of(mask16 m) { return m; }                 ///< bit i: lane i
 QUADRANT_WORD bool any(mask16 m) { return m != 0; }
 
 QUADRANT_WORD f32x16 all(float x) { return _mm512_set1_ps(x); }
@@ -65,6 +66,14 @@ QUADRANT_WORD i32x16 sub(i32x16 a, i32x16 b) { return _mm512_sub_epi32(a, b); }
 QUADRANT_WORD i32x16 higher(i32x16 a, i32x16 b) { return _mm512_max_epi32(a, b); }
 QUADRANT_WORD i32x16 both(i32x16 a, i32x16 b) { return _mm512_and_si512(a, b); }
 QUADRANT_WORD i32x16 either(i32x16 a, i32x16 b) { return _mm512_or_si512(a, b); }
+QUADRANT_WORD i32x16 exclusive(i32x16 a, i32x16 b) { return _mm512_xor_si512(a, b); }
+/// The 64 bits of a * b, unsigned, in each lane.
+QUADRANT_WORD void multiply_wide(i32x16 a, std::uint32_t b, i32x16& high, i32x16& low) {
+  const auto factor = _mm512_set1_epi32(std::int32_t(b));
+  const auto even = _mm512_mul_epu32(a, factor), odd = _mm512_mul_epu32(_mm512_srli_epi64(a, 32), factor);
+  high = _mm512_mask_blend_epi32(0xaaaa, _mm512_srli_epi64(even, 32), odd);
+  low = _mm512_mask_blend_epi32(0xaaaa, even, _mm512_slli_epi64(odd, 32));
+}
 template <int N>
 QUADRANT_WORD i32x16 left(i32x16 a) {
   return _mm512_slli_epi32(a, N);
