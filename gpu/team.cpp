@@ -12,11 +12,21 @@
 namespace quadrant::gpu {
 namespace {
 
-// Some 10 ns each: a wake-up costs 5 to 50 us, so up to that is worth waiting for. With cores of its own a team waits
-// through the host's work between two kernels.
-constexpr int short_spin = 400, long_spin = 8000;
+/// Team threads of the process that run or spin. Those that are parked, or do their caller's other work, are not counted.
+std::atomic<int> awake{0};
 
-std::atomic<int> team_threads{0}; ///< of all teams of the process
+/// Spins until done() or for about as long as parking and waking would take; false where it gave up.
+template <class Done>
+bool spin_until(Done done) {
+  static const int cores = int(usable_cores().size());
+  constexpr int rounds = 64, pauses = 64; // a pause is some 10 ns, a wake-up 5 to 50 us
+  for (int round = 0; round < rounds && awake.load(std::memory_order_relaxed) <= cores; ++round)
+    for (int i = 0; i < pauses; ++i) {
+      if (done()) return true;
+      _mm_pause();
+    }
+  return done();
+}
 
 void pin_to(int core) {
   cpu_set_t cores;
@@ -46,7 +56,6 @@ bool team::is_prepared() noexcept { return (_mm_getcsr() & ~sticky) == contract;
 
 team::team(team_options options) : options_(std::move(options)) {
   QCHECK(options_.cores.empty() || options_.cores.size() == std::size_t(options_.num_threads));
-  team_threads.fetch_add(options_.num_threads, std::memory_order_relaxed);
   if (!options_.cores.empty()) pin_to(options_.cores[0]);
   for (int i = 1; i < options_.num_threads; ++i) threads_.emplace_back([this, i] { work(i); });
 }
@@ -56,13 +65,6 @@ team::~team() {
   generation_.fetch_add(1, std::memory_order_release);
   generation_.notify_all();
   for (auto& thread : threads_) thread.join();
-  team_threads.fetch_sub(options_.num_threads, std::memory_order_relaxed);
-}
-
-int team::spins() const noexcept {
-  static const int cores = int(usable_cores().size());
-  if (team_threads.load(std::memory_order_relaxed) > cores) return 0;
-  return options_.spin ? long_spin : short_spin;
 }
 
 void team::take_ranges() {
@@ -80,13 +82,18 @@ void team::take_ranges() {
 void team::work(int index) {
   prepare_thread();
   if (!options_.cores.empty()) pin_to(options_.cores[std::size_t(index)]);
+  awake.fetch_add(1, std::memory_order_relaxed);
   for (std::uint32_t seen = 0;; ++seen) {
-    for (int i = spins(); i > 0 && generation_.load(std::memory_order_acquire) == seen; --i) _mm_pause();
-    generation_.wait(seen, std::memory_order_acquire);
-    if (stop_) return;
+    if (!spin_until([&] { return generation_.load(std::memory_order_acquire) != seen; })) {
+      awake.fetch_sub(1, std::memory_order_relaxed);
+      generation_.wait(seen, std::memory_order_acquire);
+      awake.fetch_add(1, std::memory_order_relaxed);
+    }
+    if (stop_) break;
     take_ranges();
     if (busy_.fetch_sub(1, std::memory_order_acq_rel) == 1) busy_.notify_one();
   }
+  awake.fetch_sub(1, std::memory_order_relaxed);
 }
 
 void team::parallel(std::int64_t items, std::int64_t grain, item_range_fn fn) {
@@ -99,9 +106,12 @@ void team::parallel(std::int64_t items, std::int64_t grain, item_range_fn fn) {
   busy_.store(int(threads_.size()), std::memory_order_relaxed);
   generation_.fetch_add(1, std::memory_order_release);
   generation_.notify_all();
+  awake.fetch_add(1, std::memory_order_relaxed);
   take_ranges();
-  for (int i = spins(); i > 0 && busy_.load(std::memory_order_acquire) != 0; --i) _mm_pause();
-  for (auto left = busy_.load(std::memory_order_acquire); left != 0; left = busy_.load(std::memory_order_acquire))
+  const bool done = spin_until([&] { return busy_.load(std::memory_order_acquire) == 0; });
+  awake.fetch_sub(1, std::memory_order_relaxed);
+  for (auto left = done ? 0 : busy_.load(std::memory_order_acquire); left != 0;
+       left = busy_.load(std::memory_order_acquire))
     busy_.wait(left, std::memory_order_acquire);
 }
 

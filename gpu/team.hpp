@@ -4,8 +4,8 @@
 //   helper   waits for a loop ── takes ranges ── says so
 //
 // Ranges are guided: each takes a share of what is left, so the first are long (neighbouring items share operands) and
-// the last are short (nobody waits long for the other). Who waits spins for a while and parks then. Spinning stops where
-// the process has more team threads than cores: it would take the core from whom it waits for.
+// the last are short (nobody waits long for the other). Who waits spins for some 50 us and parks then, and parks at once
+// while more team threads of the process run or spin than it has cores: it would take the core from whom it waits for.
 // Units   an item is the smallest piece of an op that one thread may take alone
 // Threads one caller at a time (the device's driver thread); the caller works too
 #pragma once
@@ -37,7 +37,6 @@ std::vector<int> usable_cores();
 struct team_options {
   int num_threads = 1;
   std::vector<int> cores{}; ///< one a thread, shared with no other team, to pin it to; empty: the scheduler decides
-  bool spin = false;        ///< poll for longer before parking; only with cores of its own
 };
 
 class team {
@@ -61,7 +60,6 @@ public:
 private:
   void work(int index);
   void take_ranges();
-  [[nodiscard]] int spins() const noexcept;
 
   team_options options_;
   std::vector<std::thread> threads_;

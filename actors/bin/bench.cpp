@@ -31,7 +31,7 @@ struct bench_flags {
   [[nodiscard]] gpu::team_options team() const {
     const auto cores = gpu::usable_cores();
     gpu::team_options o{.num_threads = threads};
-    if (std::size_t(threads) <= cores.size()) o.cores.assign(cores.begin(), cores.begin() + threads), o.spin = true;
+    if (std::size_t(threads) <= cores.size()) o.cores.assign(cores.begin(), cores.begin() + threads);
     return o;
   }
 };
