@@ -25,8 +25,6 @@ namespace {
 using json = nlohmann::ordered_json;
 namespace fs = std::filesystem;
 
-constexpr std::size_t shard_bytes = std::size_t(1) << 30;
-
 failure cannot_write(const fs::path& file) {
   return {errc::unavailable, "cannot write " + file.string() + ": " + std::strerror(errno)};
 }
@@ -147,8 +145,9 @@ private:
   std::size_t data_bytes_ = 0;
 };
 
-/// [first, end) of each shard: whole tensors, about shard_bytes.
-std::vector<std::pair<std::size_t, std::size_t>> cut_shards(std::span<const tensor_shape> tensors) {
+/// [first, end) of each shard.
+std::vector<std::pair<std::size_t, std::size_t>> cut_shards(std::span<const tensor_shape> tensors,
+                                                            std::size_t shard_bytes) {
   std::vector<std::pair<std::size_t, std::size_t>> shards;
   std::size_t bytes = 0;
   for (std::size_t i = 0; i < tensors.size(); ++i) {
@@ -164,7 +163,7 @@ std::vector<std::pair<std::size_t, std::size_t>> cut_shards(std::span<const tens
 }
 
 result<void> write_tensors(const random_checkpoint& wanted, std::span<const tensor_shape> tensors, float spread) {
-  const auto cuts = cut_shards(tensors);
+  const auto cuts = cut_shards(tensors, wanted.shard_bytes);
   std::vector<shard_writer> shards;
   json index{{"metadata", json::object()}, {"weight_map", json::object()}};
   std::size_t total = 0, done = 0;

@@ -9,6 +9,7 @@
 // Holds    one configuration and seed give the same bytes. A shard that is whole is kept, so a run can be resumed.
 // Threads  one owner
 #pragma once
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <string>
@@ -21,6 +22,7 @@ struct random_checkpoint {
   std::filesystem::path like; ///< config.json, or a directory that holds one
   std::filesystem::path out;  ///< made where it is not there
   std::uint64_t seed = 0;
+  std::size_t shard_bytes = std::size_t(1) << 30; ///< of weights in a file, about; whole tensors
 };
 
 /// Errors  as read_model_config for `like`; errc::unavailable: the file that cannot be written, and why

@@ -12,10 +12,6 @@ namespace quadrant::model {
 namespace {
 
 constexpr std::uint64_t rules_version = 2; ///< of the arithmetic, and of the bytes of a KV block
-constexpr std::int32_t weight_group = 128; ///< along K (rule 6)
-
-std::int32_t group_for(std::int32_t in) { return in % weight_group == 0 ? weight_group : in % 64 == 0 ? 64 : in; }
-
 /// All bytes of a checkpoint, or of each tensor of a large one 64 pieces, the first and the last among them: reading
 /// all of it would take minutes.
 std::uint64_t content_id(const checkpoint_files& files, const model_config& config, const gpu::numerics& numerics) {
@@ -130,7 +126,7 @@ result<weight_ref> weight_cache::linear(const std::vector<rows>& parts, std::int
           team, bias);
     else
       packed = gpu::pack(
-          type, out, in, grouped ? group_for(in) : 0,
+          type, out, in, grouped ? weight_group_for(in) : 0,
           [&](std::int32_t first, std::int32_t count, float* to) {
             all.each(first, count, [&](const stored_matrix& m, std::int32_t row, std::int32_t n, std::int32_t before) {
               m.read(row, n, to + std::ptrdiff_t(before) * in);

@@ -24,6 +24,11 @@ namespace quadrant::model {
 using weight_ref = std::shared_ptr<const gpu::packed_weight>;
 using vector_ref = std::shared_ptr<const std::vector<float>>;
 
+/// Inputs that share a scale where a matrix is quantised at load (rule 6).
+constexpr std::int32_t weight_group_for(std::int32_t in) noexcept {
+  return in % 128 == 0 ? 128 : in % 64 == 0 ? 64 : in;
+}
+
 struct layer_weights {
   vector_ref input_norm, post_norm, q_norm, k_norm; ///< q_norm, k_norm may be null
   weight_ref qkv;                                   ///< this rank's heads: q rows, then k, then v

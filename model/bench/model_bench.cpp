@@ -107,9 +107,12 @@ private:
   std::shared_ptr<gpu::stream> stream_;
 };
 
-double packed_bytes(gpu::dtype type, double weights) {
-  const auto scales = type == gpu::dtype::i8 || type == gpu::dtype::i4 ? weights / 128 * sizeof(float) : 0;
-  return weights * double(bits(type)) / 8 + scales;
+/// Of a matrix that is packed at load.
+double packed_bytes(gpu::dtype type, double out, std::int32_t in) {
+  const bool grouped = type == gpu::dtype::i8 || type == gpu::dtype::i4;
+  const double groups = grouped ? std::ceil(double(in) / weight_group_for(in)) : 0;
+  const double padded = std::ceil(out / gpu::panel) * gpu::panel;
+  return padded * (in * double(bits(type)) / 8 + groups * sizeof(float));
 }
 
 /// One line of results. limit: tokens a second.
@@ -132,26 +135,26 @@ void report(const model_bench_options& options, const char* name, gpu::bench::sh
 
 token_cost cost_of(const model_config& c, const gpu::numerics& n) {
   token_cost cost;
-  const double hidden = c.hidden_size, q = double(c.num_q_heads) * c.head_dim, kv = double(c.num_kv_heads) * c.head_dim;
-  const double expert = 3.0 * hidden * c.moe_intermediate_size;
+  const auto hidden = c.hidden_size, q = c.num_q_heads * c.head_dim, kv = c.num_kv_heads * c.head_dim;
+  const auto ffn_bytes = [&](std::int32_t width) {
+    return packed_bytes(n.expert, 2.0 * width, hidden) + packed_bytes(n.expert, hidden, width);
+  };
   for (std::int32_t layer = 0; layer < c.num_layers; ++layer) {
-    const double projections = hidden * (q + 2 * kv) + q * hidden;
-    cost.linear_operations += 2 * projections;
-    cost.always_bytes += packed_bytes(n.projection, projections);
+    cost.linear_operations += 2.0 * hidden * (q + 2 * kv) + 2.0 * q * hidden;
+    cost.always_bytes += packed_bytes(n.projection, q + 2 * kv, hidden) + packed_bytes(n.projection, hidden, q);
     if (c.is_moe_layer(layer)) {
-      cost.linear_operations += 2 * (c.num_experts_per_tok * expert + hidden * c.num_experts);
-      cost.always_bytes += packed_bytes(gpu::dtype::f32, hidden * c.num_experts);
+      cost.linear_operations += 2.0 * hidden * (3.0 * c.num_experts_per_tok * c.moe_intermediate_size + c.num_experts);
+      cost.always_bytes += packed_bytes(gpu::dtype::f32, c.num_experts, hidden);
     } else {
-      const double ffn = 3.0 * hidden * c.intermediate_size;
-      cost.linear_operations += 2 * ffn;
-      cost.always_bytes += packed_bytes(n.expert, ffn);
+      cost.linear_operations += 6.0 * hidden * c.intermediate_size;
+      cost.always_bytes += ffn_bytes(c.intermediate_size);
     }
-    cost.pair_operations += 4 * q;
-    cost.kv_bytes += 2 * kv * double(bits(n.kv)) / 8;
+    cost.pair_operations += 4.0 * q;
+    cost.kv_bytes += 2.0 * kv * double(bits(n.kv)) / 8;
   }
-  cost.head_operations = 2 * hidden * c.vocab_size;
-  cost.always_bytes += packed_bytes(n.head, hidden * c.vocab_size);
-  cost.expert_bytes = packed_bytes(n.expert, expert);
+  cost.head_operations = 2.0 * hidden * c.vocab_size;
+  cost.always_bytes += packed_bytes(n.head, c.vocab_size, hidden);
+  cost.expert_bytes = c.num_experts > 0 ? ffn_bytes(c.moe_intermediate_size) : 0;
   return cost;
 }
 
@@ -207,11 +210,10 @@ result<void> bench_model(weight_cache& weights, const model_bench_options& optio
     for (const auto count : options.batches) {
       const std::vector<std::vector<std::int32_t>> some(blocks.begin(), blocks.begin() + count);
       const double n = count, seen = depth + steps_a_round / 2.0;
-      // Experts that n tokens choose of a layer, were all equally likely.
-      const double chosen =
-          config.num_experts == 0
-              ? 0
-              : config.num_experts * (1 - std::pow(1 - double(config.num_experts_per_tok) / config.num_experts, n));
+      double untouched = 1; // of a layer's experts after n tokens, were all equally likely
+      for (std::int32_t i = 0; i < count && config.num_experts > 0; ++i)
+        untouched *= 1 - double(config.num_experts_per_tok) / config.num_experts;
+      const double chosen = config.num_experts * (1 - untouched);
       double moe_layers = 0;
       for (std::int32_t layer = 0; layer < config.num_layers; ++layer) moe_layers += config.is_moe_layer(layer) ? 1 : 0;
       const auto bytes = cost.always_bytes + moe_layers * chosen * cost.expert_bytes + n * seen * cost.kv_bytes;

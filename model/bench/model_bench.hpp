@@ -27,7 +27,7 @@ struct model_bench_options {
 /// Errors  errc::invalid_argument: a depth or prompt that the model has no positions for; what loading says
 result<void> bench_model(weight_cache& weights, const model_bench_options& options);
 
-/// What one token costs, by the shapes alone.
+/// What one token costs, by the shapes alone; weights as they are quantised at load.
 struct token_cost {
   double linear_operations = 0; ///< of all layers: projections, gate, chosen experts
   double head_operations = 0;   ///< of the LM head, which only a sampled position has

@@ -1,4 +1,5 @@
 #include <cmath>
+#include <cstring>
 
 #include "gpu/math.hpp"
 #include "test/gpu/op_data.hpp"
@@ -59,6 +60,31 @@ TEST_CASE("packed_weight") {
                for (std::size_t i = 0; i < w.size(); ++i) RC_ASSERT(std::isnan(back[i]) == (i / group == bad / group));
              }
            });
+
+  property("a team packs what one thread packs, from rows that are read as they are wanted", [](std::uint64_t seed) {
+    op_data d(seed);
+    const auto out = d.between(1, 90), in = d.between(1, 200), group = d.one_of({32, 64, 128, in});
+    const auto type = d.one_of({dtype::f32, dtype::bf16, dtype::i8, dtype::i4});
+    const auto w = d.rows(out, in, true);
+    const auto bias = d.coin() ? d.reals(out) : std::vector<float>{};
+    const auto packed_group = type == dtype::i8 || type == dtype::i4 ? group : 0;
+    const auto alone = gpu::pack(type, w, out, in, packed_group, bias);
+    const auto together = gpu::pack(
+        type, out, in, packed_group,
+        [&](std::int32_t first, std::int32_t count, float* to) {
+          RC_ASSERT(first >= 0);
+          RC_ASSERT(count <= 16);
+          RC_ASSERT(first + count <= out);
+          std::copy_n(w.data() + std::ptrdiff_t(first) * in, std::ptrdiff_t(count) * in, to);
+        },
+        team_of(3), bias);
+    const auto same = [](const gpu::aligned_bytes& a, const gpu::aligned_bytes& b) {
+      return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size()) == 0;
+    };
+    RC_ASSERT(same(alone.data, together.data));
+    RC_ASSERT(same(alone.scale, together.scale));
+    RC_ASSERT(same(alone.bias, together.bias));
+  });
 
   property("a checkpoint's own int4 keeps every nibble, scale and zero", [](std::uint64_t seed) {
     op_data d(seed);

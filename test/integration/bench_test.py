@@ -1,0 +1,78 @@
+"""The benchmarks and make-random as a user meets them: what they print, and that it adds up. Nothing here says how fast.
+
+    bench_test.py PROGRAM
+"""
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+from quadrant import call, check, main, run_json
+
+SMALL = {"model_type": "qwen3_moe", "hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+         "head_dim": 32, "num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 64, "vocab_size": 512,
+         "max_position_embeddings": 512}
+
+
+def lines_of(program, *args, **environment):
+    status, out, err = call(program, *args, "--json", **environment)
+    check(status == 0, err)
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def check_lines(lines):
+    for m in lines:
+        check(set(m) == {"name", "shape", "threads", "median_us", "value", "unit", "limit", "limit_name", "ratio"}, m)
+        check(all(isinstance(v, (int, float)) for v in m["shape"].values()), m)
+        check(m["median_us"] > 0 and m["value"] > 0 and m["limit"] > 0, m)
+        check(abs(m["ratio"] - m["value"] / m["limit"]) < 1e-9 * m["ratio"], m)
+
+
+def device_says_what_and_why(program):
+    """bench device names the instruction set in use, why, and the limits of this machine"""
+    d, = lines_of(program, "bench", "device", "--threads", 1)
+    check(d["isa"] in d["isas"] and d["isas"][0] == "scalar" and d["isa_because"] and d["threads"] == 1, d)
+    check(all(d[key] > 0 for key in ("int8_peak_gops", "l1_read_gb_s", "l2_read_gb_s", "l3_read_gb_s", "dram_read_gb_s",
+                                     "dram_random_512k_gb_s")), d)
+    forced, = lines_of(program, "bench", "device", "--threads", 1, QUADRANT_ISA="scalar")
+    check(forced["isa"] == "scalar" and "QUADRANT_ISA" in forced["isa_because"], forced)
+
+
+def kernels_stand_beside_their_limits(program):
+    """bench kernels prints one object a line, with its limit and their ratio"""
+    for only, names in (("sample", {"sample_greedy", "sample_gumbel", "sample_top_k_top_p"}), ("w4a8_gate_up", {"w4a8_gate_up"}),
+                        ("decode_attention_shared", {"decode_attention_shared"})):
+        lines = lines_of(program, "bench", "kernels", "--only", only)
+        check({m["name"] for m in lines} == names, lines)
+        check_lines(lines)
+    status, out, err = call(program, "bench", "kernels", "--only", "no such kernel")
+    check(status == 2 and "no such kernel" in err and err.count("\n") == 1, (status, out, err))
+
+
+def a_random_checkpoint_serves(program):
+    """make-random writes what run and bench model take, the same for the same seed"""
+    with tempfile.TemporaryDirectory() as folder:
+        config = Path(folder) / "config.json"
+        config.write_text(json.dumps(SMALL))
+        out = Path(folder) / "out"
+        answers = []
+        for seed in (1, 1, 2):
+            status, _, err = call(program, "make-random", "--like", config, "--seed", seed, out)
+            check(status == 0 and err == "", err)
+            a = run_json(program, "hello", "--model", out, "--max-tokens", 5, "--ignore-eos")
+            check(len(a["token_ids"]) == 5, a)
+            answers.append(a["logits_digest"])
+        check(answers[0] == answers[1] != answers[2], answers)
+        lines = lines_of(program, "bench", "model", "--model", out, "--prompt", 40, "--batch", "1,3", "--depth", "0,100")
+        check_lines(lines)
+        shapes = [(m["name"], m["shape"].get("batch"), m["shape"].get("depth")) for m in lines]
+        check(shapes == [("model_prefill", None, None)] + [("model_decode", b, d) for d in (0, 100) for b in (1, 3)], shapes)
+        for args, words in ((("bench", "model", "--model", out, "--depth", 5000), "512 positions"),
+                            (("make-random", "--like", folder + "/none", out), "cannot read"),
+                            (("make-random", "--like", config, "/proc/none"), "cannot write")):
+            status, _, err = call(program, *args)
+            check(status != 0 and words in err and err.count("\n") == 1, (args, status, err))
+
+
+if __name__ == "__main__":
+    main([device_says_what_and_why, kernels_stand_beside_their_limits, a_random_checkpoint_serves], sys.argv[1])
