@@ -158,7 +158,7 @@ void int_queries(const query_set& s, std::int32_t q0, const kv_tile& tile, std::
     for (int r = 0; r < R; ++r)
 #pragma GCC unroll 8
       for (int i = 0; i < P; ++i) acc[r][i] = all(std::int32_t{0});
-    dot_tile<i8_weights>(tile.k + std::size_t(p) * panel_bytes, panel_bytes, x, head_dim / 8, acc);
+    dot_tile<i8_weights>(tile.k + std::size_t(p) * panel_bytes, panel_bytes, x, 0, head_dim / 8, acc);
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r)
 #pragma GCC unroll 8
@@ -178,7 +178,7 @@ void int_queries(const query_set& s, std::int32_t q0, const kv_tile& tile, std::
     for (int r = 0; r < R; ++r)
 #pragma GCC unroll 8
       for (int i = 0; i < P; ++i) acc[r][i] = all(std::int32_t{0});
-    dot_tile<values_i8>(tile.v + std::size_t(p) * value_panel, value_panel, x, (most + 7) / 8, acc);
+    dot_tile<values_i8>(tile.v + std::size_t(p) * value_panel, value_panel, x, 0, (most + 7) / 8, acc);
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r)
 #pragma GCC unroll 8

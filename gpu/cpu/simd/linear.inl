@@ -50,8 +50,9 @@ struct linear_job {
 struct linear_row {
   const std::byte* x; ///< i8, padded to 8; or f32
   const float* scale;
-  const std::int32_t* correction; ///< of each run: takes off what the offset of the weights adds
-  void* y;                        ///< of output 16 * first_panel
+  const std::int32_t* correction; ///< [run * stride]: takes off what the offset of the weights adds; next rows follow
+  std::int32_t stride;
+  void* y; ///< of output 16 * first_panel
 };
 
 /// Values of `in` that the packed integers can be walked with: borders of runs at multiples of 8.
@@ -91,6 +92,11 @@ template <class Weights, int R, int P, bool grouped>
   const auto* data = w.data.data() + std::size_t(job.first_panel + p0) * panel_bytes;
   const auto* w_scale = w.panel_scales(job.first_panel + p0);
   const auto scale_words = std::ptrdiff_t(w.groups()) * panel;
+  const std::byte* x[R];
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) x[r] = rows[r].x;
+  const auto* correction = rows[0].correction;
+  const auto stride = rows[0].stride;
   f32x16 y[R][P];
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r)
@@ -98,17 +104,15 @@ template <class Weights, int R, int P, bool grouped>
     for (int p = 0; p < P; ++p) y[r][p] = all(0.0f);
   for (std::int32_t g = 0; g < job.num_runs; ++g) {
     const auto run = job.runs[g];
-    const std::byte* x[R];
-    for (int r = 0; r < R; ++r) x[r] = rows[r].x + run.first;
     i32x16 acc[R][P];
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
-      const auto offset = all(rows[r].correction[g]);
+      const auto offset = all(correction[r]);
 #pragma GCC unroll 8
       for (int p = 0; p < P; ++p) acc[r][p] = offset;
     }
-    dot_tile<Weights>(data + std::size_t(run.first / 8) * Weights::bytes_per_8k, panel_bytes, x,
-                      (run.end - run.first + 7) / 8, acc);
+    correction += stride;
+    dot_tile<Weights>(data, panel_bytes, x, run.first / 8, (run.end + 7) / 8, acc);
     f32x16 scale[P];
 #pragma GCC unroll 8
     for (int p = 0; p < P; ++p) scale[p] = load(w_scale + p * scale_words + run.weight_group * panel);
@@ -149,7 +153,7 @@ template <class Weights, int R>
       i32x16 acc[R][chains];
 #pragma GCC unroll 8
       for (int r = 0; r < R; ++r) {
-        acc[r][0] = all(rows[r].correction[g]);
+        acc[r][0] = all(rows[0].correction[g * rows[0].stride + r]);
         if (chains > 1) acc[r][chains - 1] = all(std::int32_t{0});
       }
       for (int step = 0; step < steps; ++step, from += Weights::bytes_per_8k) {
@@ -246,7 +250,7 @@ void ready_rows(const linear_job& job, const packed_weight& w, std::int32_t n, l
   const auto in = std::int64_t(job.in);
   if (job.x->q == nullptr) {
     for (std::int32_t r = 0; r < n; ++r)
-      rows[r] = {reinterpret_cast<const std::byte*>(job.x->f + x_row(r) * in), nullptr, nullptr, output(r)};
+      rows[r] = {reinterpret_cast<const std::byte*>(job.x->f + x_row(r) * in), nullptr, nullptr, 0, output(r)};
     return;
   }
   const auto offset = w.type == dtype::i8 ? i8_weights::offset : w.zero;
@@ -261,10 +265,10 @@ void ready_rows(const linear_job& job, const packed_weight& w, std::int32_t n, l
       __builtin_memset(copies + r * padded + in, 0, std::size_t(padded - in));
       q = copies + r * padded;
     }
-    auto* of_row = correction + std::int64_t(r) * job.num_runs;
     for (std::int32_t g = 0; g < job.num_runs; ++g)
-      of_row[g] = offset == 0 ? 0 : -offset * sum_bytes(q + job.runs[g].first, job.runs[g].end - job.runs[g].first);
-    rows[r] = {reinterpret_cast<const std::byte*>(q), job.x->scale + x_row(r) * scales, of_row, output(r)};
+      correction[std::int64_t(g) * n + r] =
+          offset == 0 ? 0 : -offset * sum_bytes(q + job.runs[g].first, job.runs[g].end - job.runs[g].first);
+    rows[r] = {reinterpret_cast<const std::byte*>(q), job.x->scale + x_row(r) * scales, correction + r, n, output(r)};
   }
 }
 

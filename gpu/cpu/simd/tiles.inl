@@ -33,10 +33,10 @@ QUADRANT_WORD void by_panels(std::int32_t panels, Fn fn) {
   for (; p < panels; ++p) fn(p, std::integral_constant<int, 1>{});
 }
 
-/// acc[r][p] += sum over k in [0, 8 * steps) of x[r][k] * w[p][k]; w at the first of P panels, panel_bytes apart.
+/// acc[r][p] += sum over k in [8 * first, 8 * end) of x[r][k] * w[p][k]; w at the first of P panels, panel_bytes apart.
 template <class Weights, int R, int P>
-QUADRANT_WORD void dot_tile(const std::byte* w, std::size_t panel_bytes, const std::byte* const* x, int steps,
-                            i32x16 (&acc)[R][P]) {
+QUADRANT_WORD void dot_tile(const std::byte* w, std::size_t panel_bytes, const std::byte* const* x, int first_step,
+                            int end_step, i32x16 (&acc)[R][P]) {
   // Two calls and not a loop of two: GCC 12 keeps the sums in registers only if the loops over them are innermost.
   const auto half_step = [&](int step, int half) __attribute__((always_inline)) {
     typename Weights::word word[P];
@@ -50,7 +50,7 @@ QUADRANT_WORD void dot_tile(const std::byte* w, std::size_t panel_bytes, const s
       for (int p = 0; p < P; ++p) Weights::dot(acc[r][p], word[p], four);
     }
   };
-  for (int step = 0; step < steps; ++step) {
+  for (int step = first_step; step < end_step; ++step) {
     half_step(step, 0);
     half_step(step, 1);
   }
