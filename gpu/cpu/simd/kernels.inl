@@ -15,6 +15,7 @@
 #include "gpu/cpu/simd/turn.inl"
 #include "gpu/cpu/simd/kv_append.inl"
 #include "gpu/cpu/simd/kv_tile.inl"
+#include "gpu/cpu/simd/attention_plan.inl"
 #include "gpu/cpu/simd/attention_tile.inl"
 #include "gpu/cpu/simd/attention.inl"
 #include "gpu/cpu/simd/moe.inl"
