@@ -1,5 +1,7 @@
 #include "actors/kv_transfer.hpp"
 
+#include <algorithm>
+
 #include "actors/wire.hpp"
 
 namespace quadrant::actors {
@@ -82,7 +84,7 @@ void kv_transfer::queue_slices(const msg::kv_ready& message) {
       }
     }
     if (slices.empty()) continue;
-    shard.queue.push_back(msg::kv_send::make(
+    auto message_to_rank = msg::kv_send::make(
         [&](wire::KvSend::Builder& b) {
           b.setRequest(order_.request);
           b.setAttempt(order_.attempt);
@@ -94,7 +96,8 @@ void kv_transfer::queue_slices(const msg::kv_ready& message) {
             write(list[i].initTo(), slices[i].to);
           }
         },
-        order_.request));
+        order_.request);
+    shard.queue.emplace_back(std::move(message_to_rank), rank);
   }
   send_window(row);
   finish_if_done();
@@ -103,23 +106,36 @@ void kv_transfer::queue_slices(const msg::kv_ready& message) {
 void kv_transfer::send_window(std::uint32_t row) {
   auto& shard = shards_.at(row);
   while (shard.on_the_way < window && !shard.queue.empty()) {
-    tickets_.emplace(shard.queue.front().view()->getTicket(), row);
+    const auto& [message, rank] = shard.queue.front();
+    tickets_.emplace(message.view()->getTicket(), ticket{row, rank});
     ++shard.on_the_way;
-    send(as<shard_actor>(order_.workers[row]), shard.queue.front());
+    send(as<shard_actor>(order_.workers[row]), message);
     shard.queue.pop_front();
   }
 }
 
 void kv_transfer::sent(const msg::kv_sent& message) {
   const auto v = message.view();
-  if (const auto ticket = tickets_.find(v->getTicket()); ticket != tickets_.end()) {
-    --shards_.at(ticket->second).on_the_way;
-    if (!over_) send_window(ticket->second);
-    tickets_.erase(ticket);
+  auto outcome = read(v->getProblem());
+  if (const auto found = tickets_.find(v->getTicket()); found != tickets_.end()) {
+    const auto [row, to_rank] = found->second;
+    --shards_.at(row).on_the_way;
+    if (!over_) send_window(row);
+    tickets_.erase(found);
+    if (!outcome && outcome.error().code == errc::peer_lost) outcome = name_the_lost(to_rank, outcome.error());
   }
-  if (const auto outcome = read(v->getProblem()); !outcome) fail(outcome.error());
+  if (!outcome) fail(outcome.error());
   finish_if_done();
   if (over_) forget_both();
+}
+
+/// The data plane knows an address; whoever reads the error wants the worker, and its process.
+failure kv_transfer::name_the_lost(std::int32_t decode_rank, const failure& why) const {
+  const auto& name = order_.plan->workers()[order_.plan->row_of({role::decode, 0, decode_rank})];
+  std::string text = "worker " + name;
+  for (const auto& process : order_.plan->layout().processes)
+    if (std::ranges::find(process.runs, name) != process.runs.end()) text += " of process " + process.name;
+  return {why.code, text + " was lost while KV was on its way to it: " + why.message};
 }
 
 void kv_transfer::finish_if_done() {
@@ -165,8 +181,8 @@ void kv_transfer::forget_both() {
 
 /// Whatever a dead shard had on the way, it reads no more.
 void kv_transfer::lost(const caf::actor_addr& shard) {
-  std::erase_if(tickets_, [&](const auto& ticket) {
-    return caf::actor_cast<caf::actor_addr>(order_.workers[ticket.second]) == shard;
+  std::erase_if(tickets_, [&](const auto& entry) {
+    return caf::actor_cast<caf::actor_addr>(order_.workers[entry.second.row]) == shard;
   });
   forget_both();
 }

@@ -46,20 +46,25 @@ private:
   struct shard_state {
     std::set<std::pair<std::uint32_t, std::int32_t>> stored; ///< (layer, first position) of what is queued or sent
     std::int64_t rows = 0;                                   ///< stored, over all layers
-    std::deque<msg::kv_send> queue;
+    std::deque<std::pair<msg::kv_send, std::int32_t>> queue; ///< and the decode rank that it goes to
     int on_the_way = 0;
+  };
+  struct ticket {
+    std::uint32_t row;    ///< of the shard that sends
+    std::int32_t to_rank; ///< of decode
   };
   void queue_slices(const msg::kv_ready& message);
   void send_window(std::uint32_t row);
   void sent(const msg::kv_sent& message);
+  [[nodiscard]] failure name_the_lost(std::int32_t decode_rank, const failure& why) const;
   void finish_if_done();
   void fail(const failure& why);
   void forget_both();
   void lost(const caf::actor_addr& shard);
 
   order order_;
-  std::map<std::uint32_t, shard_state> shards_;    ///< by row of the view
-  std::map<std::uint64_t, std::uint32_t> tickets_; ///< on the way: whose
+  std::map<std::uint32_t, shard_state> shards_; ///< by row of the view
+  std::map<std::uint64_t, ticket> tickets_;     ///< on the way
   std::uint64_t next_ticket_ = 1;
   bool told_ = false, over_ = false;
 };

@@ -84,6 +84,7 @@ result<started_worker> worker_factory::start_attention(caf::actor_system& system
 
 result<started_worker> worker_factory::start_experts(caf::actor_system& system, const std::string& name, worker_id id) {
   const auto range = plan_->experts_of(id.kind == role::prefill_experts ? role::prefill : role::decode, id.rank);
+  const auto packers = weights_->packers(); // for all layers
   std::vector<model::ffn_weights> layers;
   for (std::int32_t layer = 0; layer < plan_->config().num_layers; ++layer) {
     progress::report("loading experts", std::uint64_t(layer), std::uint64_t(plan_->config().num_layers), "layers");

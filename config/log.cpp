@@ -4,6 +4,8 @@
 #include <map>
 #include <string>
 
+#include "config/progress.hpp"
+
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
@@ -21,6 +23,7 @@ spdlog::logger& logger() {
 }
 
 void write(spdlog::level::level_enum level, std::string_view who, std::string_view what) {
+  if (logger().should_log(level)) progress::clear();
   logger().log(level, "{}: {}", who, what);
 }
 

@@ -15,6 +15,7 @@ namespace {
 std::mutex mutex; ///< of what follows
 bool shown = false;
 std::int64_t last_ns = 0;
+bool has_line = false;
 
 } // namespace
 
@@ -32,11 +33,18 @@ void report(std::string_view what, std::uint64_t done, std::uint64_t total, std:
   last_ns = now;
   const auto full = std::size_t(std::min(done, total) * width / total);
   const auto bar = std::string(full, '#') + std::string(width - full, '.');
-  if (done < total)
+  has_line = done < total;
+  if (has_line)
     std::fprintf(stderr, "\r\033[K[%s] %.*s: %llu of %llu %.*s", bar.c_str(), int(what.size()), what.data(),
                  (unsigned long long)done, (unsigned long long)total, int(unit.size()), unit.data());
   else
     std::fputs("\r\033[K", stderr);
+}
+
+void clear() {
+  const std::lock_guard hold(mutex);
+  if (has_line) std::fputs("\r\033[K", stderr);
+  has_line = false;
 }
 
 } // namespace quadrant::progress

@@ -11,4 +11,7 @@ void show();
 /// `done` of `total` in `unit`. The line goes when all is done.
 void report(std::string_view what, std::uint64_t done, std::uint64_t total, std::string_view unit);
 
+/// Takes the line away, so that another can be written.
+void clear();
+
 } // namespace quadrant::progress

@@ -15,10 +15,21 @@ namespace {
 /// Team threads of the process that run or spin. Those that are parked, or do their caller's other work, are not counted.
 std::atomic<int> awake{0};
 
+/// Read before any thread is pinned: the mask that is asked for later is the asking thread's own.
+std::vector<int> cores_of_process() {
+  cpu_set_t cores;
+  std::vector<int> list;
+  if (sched_getaffinity(0, sizeof cores, &cores) != 0) return list;
+  for (int core = 0; core < CPU_SETSIZE; ++core)
+    if (CPU_ISSET(std::size_t(core), &cores)) list.push_back(core);
+  return list;
+}
+const std::vector<int> process_cores = cores_of_process();
+
 /// Spins until done() or for about as long as parking and waking would take; false where it gave up.
 template <class Done>
 bool spin_until(Done done) {
-  static const int cores = int(usable_cores().size());
+  const int cores = int(process_cores.size());
   constexpr int rounds = 64, pauses = 64; // a pause is some 10 ns, a wake-up 5 to 50 us
   for (int round = 0; round < rounds && awake.load(std::memory_order_relaxed) <= cores; ++round)
     for (int i = 0; i < pauses; ++i) {
@@ -36,20 +47,10 @@ void pin_to(int core) {
   pthread_setaffinity_np(pthread_self(), sizeof cores, &cores);
 }
 
+constexpr unsigned contract = 0x1f80, sticky = 0x3f; // round to nearest, no flush to zero, no traps; what has happened
 } // namespace
 
-std::vector<int> usable_cores() {
-  cpu_set_t cores;
-  std::vector<int> list;
-  if (sched_getaffinity(0, sizeof cores, &cores) != 0) return list;
-  for (int core = 0; core < CPU_SETSIZE; ++core)
-    if (CPU_ISSET(std::size_t(core), &cores)) list.push_back(core);
-  return list;
-}
-
-namespace {
-constexpr unsigned contract = 0x1f80, sticky = 0x3f; // round to nearest, no flush to zero, no traps; what has happened
-}
+std::vector<int> usable_cores() { return process_cores; }
 
 void team::prepare_thread() { _mm_setcsr(contract); }
 bool team::is_prepared() noexcept { return (_mm_getcsr() & ~sticky) == contract; }
@@ -79,6 +80,16 @@ void team::take_ranges() {
   }
 }
 
+/// What a range throws ends the loop: nobody takes another, and the caller throws it again once all are done.
+void team::take_ranges_or_note() noexcept {
+  try {
+    take_ranges();
+  } catch (...) {
+    next_.store(items_, std::memory_order_relaxed);
+    if (!has_thrown_.exchange(true)) thrown_ = std::current_exception();
+  }
+}
+
 void team::work(int index) {
   prepare_thread();
   if (!options_.cores.empty()) pin_to(options_.cores[std::size_t(index)]);
@@ -90,7 +101,7 @@ void team::work(int index) {
       awake.fetch_add(1, std::memory_order_relaxed);
     }
     if (stop_) break;
-    take_ranges();
+    take_ranges_or_note();
     if (busy_.fetch_sub(1, std::memory_order_acq_rel) == 1) busy_.notify_one();
   }
   awake.fetch_sub(1, std::memory_order_relaxed);
@@ -107,12 +118,13 @@ void team::parallel(std::int64_t items, std::int64_t grain, item_range_fn fn) {
   generation_.fetch_add(1, std::memory_order_release);
   generation_.notify_all();
   awake.fetch_add(1, std::memory_order_relaxed);
-  take_ranges();
+  take_ranges_or_note();
   const bool done = spin_until([&] { return busy_.load(std::memory_order_acquire) == 0; });
   awake.fetch_sub(1, std::memory_order_relaxed);
   for (auto left = done ? 0 : busy_.load(std::memory_order_acquire); left != 0;
        left = busy_.load(std::memory_order_acquire))
     busy_.wait(left, std::memory_order_acquire);
+  if (has_thrown_.exchange(false)) std::rethrow_exception(std::exchange(thrown_, nullptr));
 }
 
 } // namespace quadrant::gpu

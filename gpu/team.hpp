@@ -11,6 +11,7 @@
 #pragma once
 #include <atomic>
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -50,7 +51,8 @@ public:
   [[nodiscard]] int num_threads() const noexcept { return options_.num_threads; }
 
   /// Calls fn on disjoint ranges that cover [0, items), each of at least `grain` items (but the last), and returns
-  /// when all are done. Which thread takes which range is free: an op's result may not depend on it.
+  /// when all are done. Which thread takes which range is free: an op's result may not depend on it. What fn throws is
+  /// thrown again here, when all threads have left it.
   void parallel(std::int64_t items, std::int64_t grain, item_range_fn fn);
 
   /// Sets the floating-point environment that the numerics contract needs (round to nearest, denormals kept).
@@ -60,12 +62,15 @@ public:
 private:
   void work(int index);
   void take_ranges();
+  void take_ranges_or_note() noexcept;
 
   team_options options_;
   std::vector<std::thread> threads_;
   const item_range_fn* fn_ = nullptr; ///< of the loop that is published
   std::int64_t items_ = 0, grain_ = 1;
   bool stop_ = false;
+  std::atomic<bool> has_thrown_{false};
+  std::exception_ptr thrown_; ///< the first, of this loop
   // Each on a line of its own: they are written while others read the neighbours.
   alignas(64) std::atomic<std::uint32_t> generation_{0}; ///< of the loop; helpers wait for the next
   alignas(64) std::atomic<std::int32_t> busy_{0};        ///< helpers still in the loop; the caller waits for 0

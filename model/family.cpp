@@ -11,6 +11,7 @@ shard::row_share shard::share_of(std::int32_t tokens) const noexcept {
 }
 
 result<std::shared_ptr<const shard>> load_shard(weight_cache& weights, const shard_spec& spec, std::int32_t kv_blocks) {
+  const auto packers = weights.packers(); // for all layers
   auto s = std::make_shared<shard>();
   s->config = weights.config();
   s->numerics = weights.numerics();

@@ -12,6 +12,11 @@ bool is_integer_in(const json& value, std::int64_t low, std::int64_t high) {
 
 } // namespace
 
+nlohmann::json parse_shallow(std::string_view text) {
+  return nlohmann::json::parse(
+      text, [](int depth, nlohmann::json::parse_event_t, nlohmann::json&) { return depth < 16; }, false);
+}
+
 std::string shown_json(const json& value) {
   constexpr std::size_t longest = 80;
   auto text = value.dump(-1, ' ', true, json::error_handler_t::replace);

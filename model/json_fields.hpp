@@ -14,6 +14,9 @@
 
 namespace quadrant::model {
 
+/// Discarded where the text is no JSON. What is nested deeper than any field known here is dropped: a hostile file could
+/// nest deeper than the stack.
+nlohmann::json parse_shallow(std::string_view text);
 /// One line, cut where it is long: what messages show of a value.
 std::string shown_json(const nlohmann::json& value);
 /// The same of a text, quoted.

@@ -15,12 +15,6 @@ namespace {
 
 using nlohmann::json;
 
-/// What is nested deeper than any field known here is dropped: a hostile file could nest deeper than the stack.
-json parse_shallow(std::string_view text) {
-  return json::parse(
-      text, [](int depth, json::parse_event_t, json&) { return depth < 16; }, false);
-}
-
 /// Of a field whose value is an object; an empty object where it is absent.
 const json& object_at(const json& parent, const char* key) {
   static const json empty = json::object();

@@ -16,18 +16,25 @@
 #include "config/progress.hpp"
 #include "gpu/math.hpp"
 #include "model/family.hpp"
+#include "model/json_fields.hpp"
 #include "model/model_config.hpp"
 #include "model/text/byte_alphabet.hpp"
 
 namespace quadrant::model {
 namespace {
 
-using json = nlohmann::ordered_json;
+using nlohmann::json;
 namespace fs = std::filesystem;
 
-failure cannot_write(const fs::path& file) {
-  return {errc::unavailable, "cannot write " + file.string() + ": " + std::strerror(errno)};
+/// At the beginning of each file's header: what made it, so that only such files are ever written over.
+constexpr std::string_view mark = R"({"__metadata__":{"format":"pt","made_by":"quadrant make-random 1",)";
+
+failure cannot_write(const fs::path& file, const std::string& why) {
+  return {errc::unavailable, "cannot write " + file.string() + ": " + why};
 }
+failure cannot_write(const fs::path& file) { return cannot_write(file, std::strerror(errno)); }
+
+constexpr std::int32_t least_vocabulary = 256 /* bytes */ + 3 /* control tokens */;
 
 /// Appears under its name only once it is whole.
 class new_file {
@@ -92,16 +99,17 @@ private:
 /// One file of tensors.
 class shard_writer {
 public:
-  shard_writer(fs::path file, std::span<const tensor_shape> tensors, std::uint64_t seed)
-      : file_(std::move(file)), tensors_(tensors), seed_(seed) {
-    json header;
-    header["__metadata__"] = {{"format", "pt"}, {"seed", std::to_string(seed)}};
+  shard_writer(fs::path file, std::span<const tensor_shape> tensors, std::uint64_t seed, float spread)
+      : file_(std::move(file)), tensors_(tensors), seed_(seed), spread_(spread) {
+    std::string text(mark);
+    text += "\"seed\":\"" + std::to_string(seed) + "\",\"spread\":\"" + std::to_string(spread) + "\"}";
     for (const auto& t : tensors_) {
       const auto size = elements_of(t) * 2;
-      header[t.name] = {{"dtype", "BF16"}, {"shape", t.shape}, {"data_offsets", {data_bytes_, data_bytes_ + size}}};
+      const json entry{{"dtype", "BF16"}, {"shape", t.shape}, {"data_offsets", {data_bytes_, data_bytes_ + size}}};
+      text += "," + json(t.name).dump() + ":" + entry.dump();
       data_bytes_ += size;
     }
-    auto text = header.dump();
+    text += "}";
     text.resize((text.size() + 7) / 8 * 8, ' ');
     const std::uint64_t size = text.size();
     head_.assign(reinterpret_cast<const char*>(&size), sizeof size);
@@ -120,12 +128,12 @@ public:
   }
 
   template <class Wrote>
-  result<void> write(float spread, Wrote wrote) {
+  result<void> write(Wrote wrote) {
     new_file out(file_);
     out.write(head_.data(), head_.size());
     std::vector<std::uint16_t> piece(std::size_t(1) << 20);
     for (const auto& t : tensors_) {
-      number_source numbers(t, spread, seed_);
+      number_source numbers(t, spread_, seed_);
       for (std::size_t left = elements_of(t), n = 0; left > 0; left -= n) {
         n = std::min(left, piece.size());
         numbers.fill({piece.data(), n});
@@ -141,6 +149,7 @@ private:
   fs::path file_;
   std::span<const tensor_shape> tensors_;
   std::uint64_t seed_;
+  float spread_;
   std::string head_;
   std::size_t data_bytes_ = 0;
 };
@@ -162,20 +171,41 @@ std::vector<std::pair<std::size_t, std::size_t>> cut_shards(std::span<const tens
   return shards;
 }
 
+/// A directory of ours loses what this run will not write, or has not finished; another's weights stop everything.
+result<void> make_room(const fs::path& out, const std::set<std::string>& names) {
+  std::error_code error;
+  std::vector<fs::path> stale{out / "config.json", out / "model.safetensors.index.json"};
+  for (const auto& entry : fs::directory_iterator(out, error)) {
+    if (entry.path().extension() != ".safetensors") continue;
+    std::ifstream in(entry.path(), std::ios::binary);
+    std::string head(sizeof(std::uint64_t) + mark.size(), '\0');
+    in.read(head.data(), std::streamsize(head.size()));
+    if (!std::string_view(head).substr(sizeof(std::uint64_t)).starts_with(mark))
+      return {errc::invalid_argument, out.string() + " holds weights that make-random did not write (" +
+                                          entry.path().filename().string() + "); name another directory"};
+    if (!names.contains(entry.path().filename().string())) stale.push_back(entry.path());
+  }
+  for (const auto& file : stale) fs::remove(file, error);
+  return {};
+}
+
 result<void> write_tensors(const random_checkpoint& wanted, std::span<const tensor_shape> tensors, float spread) {
   const auto cuts = cut_shards(tensors, wanted.shard_bytes);
   std::vector<shard_writer> shards;
   json index{{"metadata", json::object()}, {"weight_map", json::object()}};
+  std::set<std::string> names;
   std::size_t total = 0, done = 0;
   for (std::size_t i = 0; i < cuts.size(); ++i) {
     char name[64] = "model.safetensors";
     if (cuts.size() > 1) std::snprintf(name, sizeof name, "model-%05zu-of-%05zu.safetensors", i + 1, cuts.size());
     const auto part = tensors.subspan(cuts[i].first, cuts[i].second - cuts[i].first);
     for (const auto& t : part) index["weight_map"][t.name] = name;
-    shards.emplace_back(wanted.out / name, part, wanted.seed);
+    names.insert(name);
+    shards.emplace_back(wanted.out / name, part, wanted.seed, spread);
     total += shards.back().data_bytes();
   }
   index["metadata"]["total_size"] = total;
+  QUADRANT_TRY_VOID(make_room(wanted.out, names));
   const auto wrote = [&](std::size_t bytes) {
     done += bytes;
     progress::report("writing weights", done >> 20, total >> 20, "MiB");
@@ -184,7 +214,7 @@ result<void> write_tensors(const random_checkpoint& wanted, std::span<const tens
     if (shard.is_there())
       wrote(shard.data_bytes());
     else
-      QUADRANT_TRY_VOID(shard.write(spread, wrote));
+      QUADRANT_TRY_VOID(shard.write(wrote));
   }
   if (cuts.size() > 1) QUADRANT_TRY_VOID(write_text(wanted.out / "model.safetensors.index.json", index.dump(1)));
   return {};
@@ -217,13 +247,13 @@ result<void> write_tokenizer(const random_checkpoint& wanted, const fs::path& fr
          {"tokenizer.json", "tokenizer_config.json", "generation_config.json", "chat_template.jinja"})
       if (fs::exists(from / name, error) && !fs::equivalent(from, wanted.out, error))
         if (!fs::copy_file(from / name, wanted.out / name, fs::copy_options::overwrite_existing, error))
-          return cannot_write(wanted.out / name);
+          return cannot_write(wanted.out / name, error.message() + ", from " + (from / name).string());
     return {};
   }
+  if (c.vocab_size < least_vocabulary) return {}; // such a model takes token ids only
   const auto ids = control_of(c);
-  const auto text = byte_level_tokenizer(c.vocab_size, ids);
-  if (!text) return {}; // too few tokens: such a model takes token ids only
-  QUADRANT_TRY_VOID(write_text(wanted.out / "tokenizer.json", *text));
+  QUADRANT_TRY(const auto text, byte_level_tokenizer(c.vocab_size, ids));
+  QUADRANT_TRY_VOID(write_text(wanted.out / "tokenizer.json", text));
   const json settings{{"tokenizer_class", "Qwen2Tokenizer"},
                       {"eos_token", "<|im_end|>"},
                       {"pad_token", "<|endoftext|>"},
@@ -237,9 +267,9 @@ result<void> write_tokenizer(const random_checkpoint& wanted, const fs::path& fr
 } // namespace
 
 result<std::string> byte_level_tokenizer(std::int32_t vocab, control_ids control) {
-  if (vocab < 256 + 3)
-    return {errc::invalid_argument,
-            "a byte-level tokenizer needs a vocab_size of at least 259, not " + std::to_string(vocab)};
+  if (vocab < least_vocabulary)
+    return {errc::invalid_argument, "a byte-level tokenizer needs a vocab_size of at least " +
+                                        std::to_string(least_vocabulary) + ", not " + std::to_string(vocab)};
   json words = json::object(), merges = json::array(), added = json::array();
   std::vector<std::string> grow; ///< words that longer ones are made of, each with every letter in turn
   for (char letter = 'a'; letter <= 'z'; ++letter) grow.emplace_back(1, letter);
@@ -292,17 +322,19 @@ result<void> write_random_checkpoint(const random_checkpoint& wanted) {
   const auto file = fs::is_directory(wanted.like, error) ? wanted.like / "config.json" : wanted.like;
   const auto text = read_file(file);
   if (!text) return {errc::not_found, "cannot read " + file.string() + "; --like wants a config.json"};
-  auto given = json::parse(*text, nullptr, false);
+  auto given = parse_shallow(*text);
   if (given.is_object()) given.erase("quantization_config"); // of other weights than these
   QUADRANT_TRY(const auto config, parse_model_config(given.is_object() ? given.dump() : *text, "null", file.string()));
+  json_fields read(given, file.string());
+  const auto range = read.real("initializer_range", 1e-6, 1, 0.02);
+  if (read.problem()) return *read.problem();
   fs::create_directories(wanted.out, error);
-  if (error) {
-    errno = error.value();
-    return cannot_write(wanted.out);
-  }
-  const auto range = given.value("initializer_range", 0.02f);
+  if (error) return cannot_write(wanted.out, error.message());
+  if (fs::equivalent(file, wanted.out / "config.json", error))
+    return {errc::invalid_argument,
+            wanted.out.string() + " is where --like's config.json lies; name another directory"};
   const auto tensors = tensors_of(config);
-  QUADRANT_TRY_VOID(write_tensors(wanted, tensors, std::sqrt(3.0f) * range));
+  QUADRANT_TRY_VOID(write_tensors(wanted, tensors, std::sqrt(3.0f) * float(range)));
   QUADRANT_TRY_VOID(write_tokenizer(wanted, file.parent_path().empty() ? "." : file.parent_path(), config));
   return write_text(wanted.out / "config.json", given.dump(1)); // last: with it the directory is a checkpoint
 }

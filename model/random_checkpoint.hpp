@@ -6,7 +6,8 @@
 //   OUT/model.safetensors.index.json       where there are several
 //   OUT/tokenizer.json and its kin         those beside the given config.json, or byte-level ones of that many tokens
 //
-// Holds    one configuration and seed give the same bytes. A shard that is whole is kept, so a run can be resumed.
+// Holds    one configuration and seed give the same bytes. A shard that is whole is kept, so a run can be resumed. Weights
+//          that this did not write are never written over.
 // Threads  one owner
 #pragma once
 #include <cstddef>
@@ -25,7 +26,8 @@ struct random_checkpoint {
   std::size_t shard_bytes = std::size_t(1) << 30; ///< of weights in a file, about; whole tensors
 };
 
-/// Errors  as read_model_config for `like`; errc::unavailable: the file that cannot be written, and why
+/// Errors  as read_model_config for `like`; errc::invalid_argument: `out` holds other weights; errc::unavailable: the
+///         file that cannot be written, and why
 result<void> write_random_checkpoint(const random_checkpoint& wanted);
 
 /// A byte-level tokenizer.json with a vocabulary of `vocab` tokens: the 256 bytes, then words of small letters, each a

@@ -75,13 +75,22 @@ weight_cache::weight_cache(std::shared_ptr<const checkpoint_files> files, model_
     : files_(std::move(files)), config_(std::move(config)), numerics_(numerics),
       numerics_id_(content_id(*files_, config_, numerics_)) {}
 
+std::shared_ptr<gpu::team> weight_cache::packers() {
+  const std::lock_guard hold(packers_mutex_);
+  if (auto known = packers_.lock()) return known;
+  const auto made =
+      std::make_shared<gpu::team>(gpu::team_options{.num_threads = std::max(1, int(gpu::usable_cores().size()))});
+  packers_ = made;
+  return made;
+}
+
 result<weight_ref> weight_cache::remember(const std::string& key,
                                           const std::function<result<weight_ref>(gpu::team&)>& make) {
   const std::lock_guard hold(mutex_);
   if (auto known = known_[key].lock()) return known;
   gpu::team::prepare_thread(); // packing rounds, too
-  gpu::team team({.num_threads = std::max(1, int(gpu::usable_cores().size()))});
-  auto made = make(team);
+  const auto team = packers();
+  auto made = make(*team);
   if (made) known_[key] = *made;
   return made;
 }

@@ -59,6 +59,8 @@ class weight_cache {
 public:
   weight_cache(std::shared_ptr<const checkpoint_files> files, model_config config, gpu::numerics numerics);
 
+  /// The threads that pack, for as long as somebody holds them.
+  [[nodiscard]] std::shared_ptr<gpu::team> packers();
   result<attention_weights> attention(const shard_spec& spec);
   /// Experts [first, end) of a MoE layer (model's numbering), or the whole FFN of a dense one (0, 1).
   result<ffn_weights> ffn(std::int32_t layer, std::int32_t first, std::int32_t end);
@@ -85,9 +87,10 @@ private:
   model_config config_;
   gpu::numerics numerics_;
   std::uint64_t numerics_id_;
-  std::mutex mutex_;
+  std::mutex mutex_, packers_mutex_;
   std::map<std::string, std::weak_ptr<const gpu::packed_weight>> known_;
   std::weak_ptr<const rope_tables> rope_;
+  std::weak_ptr<gpu::team> packers_;
 };
 
 } // namespace quadrant::model

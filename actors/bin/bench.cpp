@@ -110,6 +110,8 @@ int bench_model(model_flags& flags) {
   const auto chosen = flags.engine.options();
   if (!chosen) return fail(chosen.error());
   const auto precision = gpu::parse_precision(chosen->layout.precision);
+  if (!precision)
+    return fail({errc::invalid_argument, "precision must be f32, bf16, w8a8 or w4a8, not " + chosen->layout.precision});
   const auto weights = actors::open_model(chosen->model, *precision);
   if (!weights) return fail(weights.error());
   flags.options.team = flags.team();
@@ -133,6 +135,7 @@ command add_bench(CLI::App& program) {
   const auto of_model = std::make_shared<model_flags>();
   of_model->add_to(*whole);
   of_model->engine.add_to(*whole);
+  whole->remove_option(whole->get_option("--topology")); // one device is measured
   whole->add_option("--prompt", of_model->options.prompt, "tokens of the prefill")
       ->capture_default_str()
       ->check(CLI::Range(1, 1 << 20));
@@ -140,7 +143,9 @@ command add_bench(CLI::App& program) {
       ->delimiter(',')
       ->capture_default_str()
       ->check(CLI::Range(1, 4096));
-  whole->add_option("--depth", of_model->options.depths, "positions behind them: 0,2048")
+  whole
+      ->add_option("--depth", of_model->options.depths,
+                   "positions behind them, on to the next block where a round would fill one: 0,2048")
       ->delimiter(',')
       ->capture_default_str()
       ->check(CLI::Range(0, 1 << 20));

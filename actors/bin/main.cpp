@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <csignal>
 #include <cstdio>
+#include <new>
 #include <string>
 #include <string_view>
 
@@ -32,7 +33,12 @@ int main(int argc, char** argv) {
       std::fprintf(stderr, "quadrant: %s; see quadrant --help\n", e.what());
     return 2;
   }
-  for (const auto& c : commands)
-    if (c.flags->parsed()) return c.run();
+  try {
+    for (const auto& c : commands)
+      if (c.flags->parsed()) return c.run();
+  } catch (const std::bad_alloc&) {
+    std::fprintf(stderr, "quadrant %s: there is not enough memory; ask for less at once\n", argv[1]);
+    return 1;
+  }
   return 2;
 }

@@ -8,6 +8,7 @@
 
 #include <unistd.h>
 
+#include "config/progress.hpp"
 #include "config/random.hpp"
 
 namespace quadrant::bin {
@@ -135,6 +136,7 @@ bounded_exit::~bounded_exit() { leave_soon(); }
 
 int fail(const failure& why) {
   std::fflush(stdout);
+  progress::clear();
   std::fprintf(stderr, "quadrant: %s\n", why.message.c_str());
   return why.code == errc::invalid_argument ? 2 : 1;
 }

@@ -169,7 +169,6 @@ void attention_cases(kernel_bench& b) {
   prefill(b, 512, 1536);
   decode(b, 1, 131072);
   decode(b, 32, 4096);
-  decode(b, 1, 2048);
   decode_shared(b, 8, 32768);
   decode_shared(b, 8, 2048);
 }

@@ -4,14 +4,26 @@
 #include <atomic>
 #include <cstring>
 
+#include <unistd.h>
+
 #include "config/clock.hpp"
 
 namespace quadrant::gpu::bench {
 namespace {
 
-constexpr std::size_t memory_bytes = std::size_t(512) << 20; // sixteen times the largest cache in common use
-constexpr std::int64_t pieces = 64;                          // of a sample: any thread may take the next
 constexpr double sample_ns = 10e6;
+
+/// Four times the last-level cache, and at least 512 MiB: what is read was not read lately.
+std::size_t memory_size() {
+  const auto cache = std::max(0L, sysconf(_SC_LEVEL3_CACHE_SIZE));
+  return std::max(std::size_t(512) << 20, (4 * std::size_t(cache) + (std::size_t(1) << 21) - 1) >> 21 << 21);
+}
+/// Of a sample: any thread may take the next.
+std::int64_t pieces_for(const team& t) { return 32 * std::int64_t(t.num_threads()); }
+/// [begin, end) of `pieces` pieces of `bytes`, at borders of 256 bytes.
+std::size_t border(std::size_t bytes, std::int64_t piece, std::int64_t pieces) {
+  return bytes / 256 * std::size_t(piece) / std::size_t(pieces) * 256;
+}
 
 template <class Fn>
 double seconds(Fn fn) {
@@ -24,10 +36,11 @@ double seconds(Fn fn) {
 
 const std::byte* limits::memory(team& t) {
   if (memory_.size() == 0) {
-    memory_ = aligned_bytes(memory_bytes);
+    memory_ = aligned_bytes(memory_size());
+    const auto pieces = pieces_for(t);
     t.parallel(pieces, 1, [&](std::int64_t begin, std::int64_t end) { // pages exist only once written
-      std::memset(memory_.data() + std::size_t(begin) * (memory_bytes / pieces), 1,
-                  std::size_t(end - begin) * (memory_bytes / pieces));
+      const auto first = border(memory_.size(), begin, pieces);
+      std::memset(memory_.data() + first, 1, border(memory_.size(), end, pieces) - first);
     });
   }
   return memory_.data();
@@ -35,11 +48,10 @@ const std::byte* limits::memory(team& t) {
 
 double limits::int8_gops(team& t) {
   std::atomic<std::int64_t> operations{0};
-  std::int64_t rounds = 1024;
-  for (;;) {
+  for (std::int64_t rounds = 1024;;) {
     operations = 0;
     const auto s = seconds([&] {
-      t.parallel(pieces, 1, [&](std::int64_t begin, std::int64_t end) {
+      t.parallel(pieces_for(t), 1, [&](std::int64_t begin, std::int64_t end) {
         for (auto i = begin; i < end; ++i) operations += std::int64_t(fns_.dot(rounds));
       });
     });
@@ -49,21 +61,23 @@ double limits::int8_gops(team& t) {
 }
 
 double limits::dram_gb_s(team& t) {
-  constexpr std::size_t part = memory_bytes / 2; // the other half has taken its place in the caches by then
   const auto* from = memory(t) + next_;
+  const auto part = memory_.size() / 2; // the other half has taken its place in the caches by then
   next_ = next_ == 0 ? part : 0;
+  const auto pieces = pieces_for(t);
   const auto s = seconds([&] {
     t.parallel(pieces, 1, [&](std::int64_t begin, std::int64_t end) {
-      fns_.read(from + std::size_t(begin) * (part / pieces), std::size_t(end - begin) * (part / pieces));
+      const auto first = border(part, begin, pieces);
+      fns_.read(from + first, border(part, end, pieces) - first);
     });
   });
-  return double(part) / s * 1e-9;
+  return double(border(part, pieces, pieces)) / s * 1e-9;
 }
 
 double limits::random_gb_s(team& t, std::size_t block) {
   const auto* from = memory(t);
-  block = std::max<std::size_t>(256, block / 256 * 256);
-  const auto places = memory_bytes / block, blocks = std::max<std::size_t>(std::size_t(pieces), places / 2);
+  block = std::clamp<std::size_t>(block / 256 * 256, 256, memory_.size() / 64);
+  const auto places = memory_.size() / block, blocks = std::max<std::size_t>(16, places / 2);
   const auto first = random_;
   random_ += blocks;
   const auto s = seconds([&] {
@@ -81,17 +95,19 @@ double limits::random_gb_s(team& t, std::size_t block) {
 
 double limits::reread_gb_s(team& t, std::size_t bytes) {
   const auto* from = memory(t);
-  const auto piece = std::clamp<std::size_t>(bytes / 16 / 256 * 256, 256, memory_bytes / 16);
-  const auto once = [&](std::int64_t times) {
+  // What one core's own caches may hold each thread reads whole; more is read in sixteen parts.
+  const std::int64_t parts = bytes < (std::size_t(1) << 20) ? 1 : 16;
+  const auto piece = std::clamp<std::size_t>(bytes / std::size_t(parts) / 256 * 256, 256, memory_.size() / 16);
+  const auto once = [&](std::int64_t items) {
     return seconds([&] {
-      t.parallel(16 * times, 1, [&](std::int64_t begin, std::int64_t end) {
-        for (auto i = begin; i < end; ++i) fns_.read(from + std::size_t(i % 16) * piece, piece);
+      t.parallel(items, parts, [&](std::int64_t begin, std::int64_t end) {
+        for (auto i = begin; i < end; ++i) fns_.read(from + std::size_t(i % parts) * piece, piece);
       });
     });
   };
-  const auto warm = once(2) / 2;
-  const auto times = std::max<std::int64_t>(2, std::int64_t(sample_ns * 1e-9 / warm));
-  return double(16 * times) * double(piece) / once(times) * 1e-9;
+  const auto warm = once(4 * parts) / double(4 * parts);
+  const auto items = std::max<std::int64_t>(4 * parts * t.num_threads(), std::int64_t(sample_ns * 1e-9 / warm));
+  return double(items) * double(piece) / once(items) * 1e-9;
 }
 
 } // namespace quadrant::gpu::bench

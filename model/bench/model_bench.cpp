@@ -161,7 +161,7 @@ token_cost cost_of(const model_config& c, const gpu::numerics& n) {
 result<void> bench_model(weight_cache& weights, const model_bench_options& options) {
   const auto& config = weights.config();
   const auto most_batch = std::ranges::max(options.batches), deepest = std::ranges::max(options.depths);
-  const auto positions = std::max(options.prompt, deepest + steps_a_round);
+  const auto positions = std::max(options.prompt, blocks_for(deepest) * gpu::block_tokens + steps_a_round);
   if (positions > config.max_position_embeddings)
     return {errc::invalid_argument, "this model has " + std::to_string(config.max_position_embeddings) +
                                         " positions, the prompt or depth asked for needs " + std::to_string(positions)};
@@ -200,7 +200,9 @@ result<void> bench_model(weight_cache& weights, const model_bench_options& optio
     report(options, "model_prefill", {{"tokens", t}, {"giga_operations", operations * 1e-9}}, median(us), t,
            "all operations at the int8 peak", median(limit));
   }
-  for (const auto depth : options.depths) {
+  for (auto depth : options.depths) {
+    // Rounds store the same rows again: none may seal a block.
+    if (depth % gpu::block_tokens + steps_a_round > gpu::block_tokens) depth = blocks_for(depth) * gpu::block_tokens;
     for (std::int32_t first = 0; first < depth; first += chunk_tokens) {
       progress::report("filling KV", std::uint64_t(first), std::uint64_t(depth), "positions");
       running.prefill(blocks[0], first, std::min(chunk_tokens, depth - first));
@@ -227,6 +229,7 @@ result<void> bench_model(weight_cache& weights, const model_bench_options& optio
                           return std::min(limits.random_gb_s(team, block) / bytes, limits.int8_gops(team) / operations);
                         }) *
                         1e9);
+        running.set_tokens();
         us.push_back(timed([&] { running.decode(some, depth, steps_a_round); }) / steps_a_round);
       }
       report(

@@ -36,9 +36,9 @@ TEST_CASE("weights that are made side by side do not touch, and outlive their ne
   std::vector<std::thread> threads;
   for (std::size_t t = 0; t < made.size(); ++t)
     threads.emplace_back([&made, t] {
-      for (int i = 0; i < 40; ++i) {
-        auto bytes = gpu::aligned_bytes::of_weight(100'000 + std::size_t(i) * 7919);
-        std::memset(bytes.data(), int(t * 50 + std::size_t(i)), bytes.size());
+      for (int i = 0; i < 60; ++i) { // 300 MB in all, of several mappings
+        auto bytes = gpu::aligned_bytes::of_weight(1'000'000 + std::size_t(i) * 7919);
+        std::memset(bytes.data(), int(t * 60 + std::size_t(i)), bytes.size());
         made[t].push_back(std::move(bytes));
       }
     });
@@ -49,7 +49,7 @@ TEST_CASE("weights that are made side by side do not touch, and outlive their ne
   for (std::size_t t = 0; t < made.size(); ++t)
     for (std::size_t i = 1; i < made[t].size(); i += 2)
       for (std::size_t b = 0; b < made[t][i].size(); b += 61)
-        whole = whole && made[t][i].data()[b] == std::byte(t * 50 + i);
+        whole = whole && made[t][i].data()[b] == std::byte(t * 60 + i);
   CHECK(whole);
 }
 

@@ -120,6 +120,51 @@ TEST_CASE("a random checkpoint cannot be like nothing, or written where nobody m
   const auto refused = write_random_checkpoint({.like = folder.path(), .out = folder.path() / "file" / "out"});
   CHECK(refused.error().code == errc::unavailable);
   CHECK(refused.error().message.find("cannot write") != std::string::npos);
+
+  const auto out = folder.path() / "out"; // weights of another are never written over
+  fs::create_directories(out);
+  write_file(out / "model.safetensors", "somebody's");
+  CHECK(write_random_checkpoint({.like = folder.path(), .out = out}).error().code == errc::invalid_argument);
+  CHECK(read_file(out / "model.safetensors") == "somebody's");
+  CHECK(write_random_checkpoint({.like = folder.path(), .out = folder.path()}).error().code == errc::invalid_argument);
+  CHECK(read_file(folder.path() / "config.json") == small_config());
+}
+
+TEST_CASE("a random checkpoint takes whatever a configuration may say, or says what is wrong with it") {
+  const temporary_folder folder;
+  const auto with = [&](const char* key, const nlohmann::json& value) {
+    auto config = nlohmann::json::parse(small_config());
+    config[key] = value;
+    write_file(folder.path() / "config.json", config.dump());
+    return write_random_checkpoint({.like = folder.path(), .out = folder.path() / "out"});
+  };
+  for (const int vocab : {301, 1}) { // 1: too few for a tokenizer
+    auto config = nlohmann::json::parse(small_config(vocab));
+    if (vocab == 1) config.erase("eos_token_id"), config.erase("bos_token_id");
+    write_file(folder.path() / "config.json", config.dump());
+    const auto done = write_random_checkpoint(
+        {.like = folder.path(), .out = folder.path() / ("vocabulary " + std::to_string(vocab))});
+    CHECK_MESSAGE(done.ok(), done.error().message);
+  }
+  CHECK(with("initializer_range", 0.5).ok());
+  CHECK(with("initializer_range", "wide").error().code == errc::invalid_argument);
+  CHECK(with("initializer_range", -1).error().code == errc::invalid_argument);
+  CHECK(with("initializer_range", nullptr).ok());
+  std::string deep = small_config();
+  deep.insert(1, "\"x\":" + std::string(100'000, '[') + std::string(100'000, ']') + ",");
+  write_file(folder.path() / "config.json", deep);
+  CHECK(write_random_checkpoint({.like = folder.path(), .out = folder.path() / "deep"}).ok());
+}
+
+TEST_CASE("a smaller random checkpoint in the place of a larger one leaves nothing of it") {
+  const temporary_folder folder;
+  write_file(folder.path() / "config.json", small_config());
+  const auto out = folder.path() / "out";
+  REQUIRE(write_random_checkpoint({.like = folder.path(), .out = out, .seed = 1, .shard_bytes = 20'000}).ok());
+  REQUIRE(write_random_checkpoint({.like = folder.path(), .out = out, .seed = 2}).ok());
+  CHECK(!fs::exists(out / "model.safetensors.index.json"));
+  REQUIRE(write_random_checkpoint({.like = folder.path(), .out = folder.path() / "fresh", .seed = 2}).ok());
+  CHECK(files_of(out) == files_of(folder.path() / "fresh"));
 }
 
 TEST_CASE("what a token costs is what is loaded") {
@@ -144,6 +189,7 @@ TEST_CASE("what a token costs is what is loaded") {
     CHECK(cost.expert_bytes == bytes(s.ffn[0].gate_up[0]) + bytes(s.ffn[0].down[0]));
     CHECK(cost.linear_operations == operations);
     CHECK(cost.head_operations == 2.0 * s.weights.head->in * s.weights.head->out);
+    CHECK(cost.pair_operations == 4.0 * s.config.num_layers * s.config.num_q_heads * s.config.head_dim);
     CHECK(cost.kv_bytes == 2.0 * s.config.num_layers * s.config.num_kv_heads * double(s.kv.row_bytes()));
   }
 }

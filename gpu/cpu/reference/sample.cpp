@@ -40,12 +40,12 @@ std::size_t best_of_mass(candidate* c, std::size_t n, std::uint64_t wanted) {
 
 /// The token of one row of finite logits.
 std::int32_t choose(const float* logits, std::int32_t vocab, const sampling& s, std::int32_t position) {
-  if (s.temperature <= 0) {
-    std::int32_t best = 0;
-    for (std::int32_t i = 1; i < vocab; ++i)
-      if (logits[i] > logits[best]) best = i;
-    return best;
-  }
+  std::int32_t greedy = 0;
+  for (std::int32_t i = 1; i < vocab; ++i)
+    if (logits[i] > logits[greedy]) greedy = i;
+  // At 0, and so near it that a division leaves the numbers there are, the largest wins.
+  if (!(s.temperature > 0) || !(std::fabs(logits[greedy] / s.temperature) <= std::numeric_limits<float>::max()))
+    return greedy;
   std::vector<candidate> c(static_cast<std::size_t>(vocab));
   for (std::int32_t i = 0; i < vocab; ++i) c[std::size_t(i)] = {logits[i] / s.temperature, i, 0};
   const float top = std::min_element(c.begin(), c.end(), better)->logit;

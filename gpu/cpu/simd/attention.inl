@@ -30,11 +30,11 @@ QUADRANT_WORD void join(float* o, f32x16 x, const folding& f, int some = 16) {
 /// One item: its queries over its segments.
 class attending {
 public:
-  /// apart: where the results of segments wait, or null.
-  attending(const attend_args& a, const attend_plan& p, const attend_item& item, float* apart)
+  /// records: where the results of segments wait.
+  attending(const attend_args& a, const attend_plan& p, const attend_item& item, float* records)
       : a_(a), plan_(p), cluster_(p.clusters[item.cluster]), item_(item), head_dim_(a.layout.head_dim()),
         shared_heads_(a.num_q_heads / a.layout.num_kv_heads), queries_of_head_(cluster_.num_rows * shared_heads_),
-        num_queries_(queries_of_head_ * item.num_heads), apart_(apart) {
+        num_queries_(queries_of_head_ * item.num_heads), apart_(cluster_.first_record < 0 ? nullptr : records) {
     ready_queries();
   }
 
@@ -100,7 +100,8 @@ private:
     return own_o_ + std::ptrdiff_t(i) * head_dim_;
   }
   float* record(std::int32_t i, std::int32_t segment) const {
-    return apart_ + (s_.at[i] * plan_.segments_apart + segment) * record_floats(head_dim_);
+    const auto query = std::int64_t(item_.first_head) * queries_of_head_ + i; // of the cluster, head by head
+    return apart_ + (cluster_.first_record + query * cluster_.segments + segment) * record_floats(head_dim_);
   }
 
   void begin(std::int32_t segment) {
@@ -198,16 +199,25 @@ private:
   query_set s_{};
 };
 
-/// Folds what waits of one (row, head), left to right, into its one part.
-void fold_apart(const attend_args& a, const attend_plan& p, const float* apart, std::int64_t at,
-                std::int32_t num_segments) {
-  const auto head_dim = a.layout.head_dim();
+/// Folds what waits of query `query` of a cluster (head by head), left to right, into its one part.
+void fold_records(const attend_args& a, const attend_plan& p, const cluster& c, const float* records,
+                  std::int64_t query) {
+  const auto head_dim = a.layout.head_dim(), shared_heads = a.num_q_heads / a.layout.num_kv_heads;
+  const auto of_head = std::int64_t(c.num_rows) * shared_heads;
+  const auto kv_head = query / of_head;
+  auto row = std::int32_t(query % of_head / shared_heads), in = c.first_chunk;
+  for (; row >= p.chunks[in].num_rows; ++in) row -= p.chunks[in].num_rows;
+  const auto& seq = a.sequences[p.chunks[in].sequence];
+  row += p.chunks[in].first_row;
+  const auto position = seq.first_position + row - seq.first_row;
+  const auto at = std::int64_t(row) * a.num_q_heads + kv_head * shared_heads + query % shared_heads;
   const auto floats = attending::record_floats(head_dim);
-  const auto* from = apart + at * p.segments_apart * floats;
+  const auto* from = records + (c.first_record + query * c.segments) * floats;
   running sofar{from[0], from[1]};
   float* o = a.o + at * head_dim;
   __builtin_memcpy(o, from + 16, std::size_t(head_dim) * sizeof(float));
-  for (std::int32_t segment = 1; segment < num_segments; ++segment) {
+  const auto segments = std::min(a.last_segment, position / segment_tokens + 1);
+  for (std::int32_t segment = 1; segment < segments; ++segment) {
     from += floats;
     const auto f = fold(sofar, {from[0], from[1]});
     for (std::int32_t d = 0; d < head_dim; d += 16) join(o + d, load(from + 16 + d), f);
@@ -217,32 +227,21 @@ void fold_apart(const attend_args& a, const attend_plan& p, const float* apart, 
 
 void attend(team& t, const attend_args& a) {
   if (a.layout.head_dim() % 16 != 0) return reference::attend(t, a);
-  if (a.num_sequences == 0) return;
   const auto p = plan(t, a);
-  std::int64_t pairs = 0, rows = 0;
-  for (std::int64_t i = 0; i < p.num_items; ++i) pairs += pairs_of(a, p.chunks, p.clusters[p.items[i].cluster]);
-  for (std::int32_t i = 0; i < a.num_sequences; ++i)
-    rows = std::max<std::int64_t>(rows, a.sequences[i].first_row + a.sequences[i].num_rows);
-  auto* apart = p.segments_apart == 0
-                    ? nullptr
-                    : scratch<float>(slot::segments, rows * a.num_q_heads * p.segments_apart *
-                                                         attending::record_floats(a.layout.head_dim()));
-  const auto macs = 2 * a.layout.head_dim() * pairs / std::max<std::int64_t>(1, p.num_items);
+  if (p.num_items == 0) return;
+  std::int64_t pairs = 0;
+  for (std::int64_t i = 0; i < p.num_clusters; ++i) pairs += pairs_of(a, p.chunks, p.clusters[i]);
+  auto* records = scratch<float>(slot::segments, p.num_records * attending::record_floats(a.layout.head_dim()));
+  const auto macs = 2 * a.layout.head_dim() * pairs * a.layout.num_kv_heads / p.num_items;
   t.parallel(p.num_items, grain_for(macs, macs_worth_a_thread), [&](std::int64_t begin, std::int64_t end) {
-    for (auto i = begin; i < end; ++i) attending(a, p, p.items[i], apart).run();
+    for (auto i = begin; i < end; ++i) attending(a, p, p.items[i], records).run();
   });
-  if (apart == nullptr) return;
-  for (std::int32_t i = 0; i < a.num_sequences; ++i) {
-    const auto& seq = a.sequences[i];
-    t.parallel(std::int64_t(seq.num_rows) * a.num_q_heads,
-               grain_for(p.segments_apart * a.layout.head_dim(), worth_a_thread),
+  for (std::int64_t i = 0; p.num_records > 0 && i < p.num_clusters; ++i) {
+    const auto& c = p.clusters[i];
+    if (c.first_record < 0) continue;
+    t.parallel(std::int64_t(c.num_rows) * a.num_q_heads, grain_for(c.segments * a.layout.head_dim(), worth_a_thread),
                [&](std::int64_t begin, std::int64_t end) {
-                 for (auto item = begin; item < end; ++item) {
-                   const auto row = item / a.num_q_heads;
-                   const auto position = seq.first_position + std::int32_t(row);
-                   fold_apart(a, p, apart, std::int64_t(seq.first_row) * a.num_q_heads + item,
-                              std::min(a.last_segment, position / segment_tokens + 1));
-                 }
+                 for (auto query = begin; query < end; ++query) fold_records(a, p, c, records, query);
                });
   }
 }

@@ -21,6 +21,8 @@ struct chunk {
 struct cluster {
   std::int32_t first_chunk, num_chunks, num_rows;
   std::int32_t shared_blocks; ///< the first ones, the same for all its chunks and sealed for all
+  std::int32_t segments;      ///< that its rows reach, of those asked for
+  std::int64_t first_record;  ///< where the results of its segments wait to be folded; -1: it is not cut
 };
 struct attend_item {
   std::int32_t cluster, first_head, num_heads, first_segment, end_segment;
@@ -31,8 +33,8 @@ struct attend_plan {
   const chunk* chunks;
   const cluster* clusters;
   const attend_item* items;
-  std::int64_t num_items;
-  std::int32_t segments_apart; ///< results of that many segments a row wait in memory to be folded; 0: none
+  std::int64_t num_clusters, num_items;
+  std::int64_t num_records; ///< one a query and segment of the clusters that are cut
 };
 
 /// How many first blocks two sequences have in common.
@@ -44,7 +46,7 @@ std::int32_t common_blocks(const sequence_rows& a, const sequence_rows& b, std::
 
 /// Chunks, those of one shared prefix side by side, and the clusters that they make.
 std::int64_t find_clusters(const attend_args& a, std::int32_t rows_each, const chunk** chunk_list,
-                           const cluster** cluster_list) {
+                           cluster** cluster_list) {
   const auto shared_heads = a.num_q_heads / a.layout.num_kv_heads;
   std::int64_t most = 0;
   for (std::int32_t i = 0; i < a.num_sequences; ++i) {
@@ -62,9 +64,11 @@ std::int64_t find_clusters(const attend_args& a, std::int32_t rows_each, const c
       chunks[num_chunks++] = {i, seq.first_row + r, n, position / block_tokens};
     }
   }
-  std::stable_sort(chunks, chunks + num_chunks, [&](const chunk& x, const chunk& y) {
-    return a.sequences[x.sequence].blocks[0] < a.sequences[y.sequence].blocks[0];
-  });
+  std::sort(chunks, chunks + num_chunks,
+            [&](const chunk& x, const chunk& y) { // a total order: sort is as good as stable
+              const auto x0 = a.sequences[x.sequence].blocks[0], y0 = a.sequences[y.sequence].blocks[0];
+              return x0 != y0 ? x0 < y0 : x.first_row < y.first_row;
+            });
   for (std::int64_t c = 0; c < num_chunks; ++c) {
     const auto& next = chunks[c];
     if (num_clusters > 0 && next.num_rows * shared_heads <= few_queries) { // a large chunk has queries enough
@@ -80,7 +84,7 @@ std::int64_t find_clusters(const attend_args& a, std::int32_t rows_each, const c
         continue;
       }
     }
-    clusters[num_clusters++] = {std::int32_t(c), 1, next.num_rows, next.own_block};
+    clusters[num_clusters++] = {std::int32_t(c), 1, next.num_rows, next.own_block, 0, -1};
   }
   *chunk_list = chunks;
   *cluster_list = clusters;
@@ -107,32 +111,40 @@ attend_plan plan(const team& t, const attend_args& a) {
   const auto heads = a.layout.num_kv_heads, shared_heads = a.num_q_heads / heads;
   const auto enough = t.num_threads() == 1 ? 1 : 4 * std::int64_t(t.num_threads());
   attend_plan p{};
-  std::int64_t num_clusters = 0;
+  cluster* clusters = nullptr;
   for (const std::int32_t n : {64, 32, 16, 8}) { // fewer rows a chunk where there would be too few items
-    num_clusters = find_clusters(a, std::max(1, std::min(n, queries_per_item / shared_heads)), &p.chunks, &p.clusters);
-    if (num_clusters * heads >= enough) break;
+    p.num_clusters = find_clusters(a, std::max(1, std::min(n, queries_per_item / shared_heads)), &p.chunks, &clusters);
+    if (p.num_clusters * heads >= enough) break;
   }
-  std::int32_t most_segments = 1;
-  std::int64_t wide = 0; // items, were every cluster of few queries one
-  const auto is_wide = [&](const cluster& c) { return c.num_rows * shared_heads <= few_queries; };
-  for (std::int64_t c = 0; c < num_clusters; ++c) {
-    most_segments = std::max(most_segments, segments_of(a, p.chunks, p.clusters[c]));
-    wide += is_wide(p.clusters[c]) ? 1 : heads;
+  p.clusters = clusters;
+  if (p.num_clusters == 0) return p;
+  const auto few = [&](const cluster& c) { return c.num_rows * shared_heads <= few_queries; };
+  std::int32_t longest = 1; // of those with few queries: the others are many items by themselves
+  std::int64_t wide = 0;    // items, were every cluster of few queries one
+  for (std::int64_t c = 0; c < p.num_clusters; ++c) {
+    clusters[c].segments = segments_of(a, p.chunks, clusters[c]);
+    if (few(clusters[c])) longest = std::max(longest, clusters[c].segments);
+    wide += few(clusters[c]) ? 1 : heads;
   }
   // Too few: cut at segments' borders first, then between heads.
   std::int32_t pieces = 1, heads_each = heads;
   if (wide < enough && a.first_segment == 0)
-    pieces = std::int32_t(std::min<std::int64_t>(most_segments, (enough + wide - 1) / wide));
+    pieces = std::int32_t(std::min<std::int64_t>(longest, (enough + wide - 1) / wide));
   while (wide * pieces * (heads / heads_each) < enough && heads_each > 1) heads_each = (heads_each + 1) / 2;
-  const auto each = (most_segments + pieces - 1) / pieces;
-  p.segments_apart = pieces > 1 ? most_segments : 0;
-  auto* items = scratch<attend_item>(slot::blocks, num_clusters * heads * pieces);
-  for (std::int64_t c = num_clusters - 1; c >= 0; --c) { // the longest rows of a prompt first
-    const auto last = segments_of(a, p.chunks, p.clusters[c]), run = is_wide(p.clusters[c]) ? heads_each : 1;
+  const auto each = (longest + pieces - 1) / pieces;
+  auto* items = scratch<attend_item>(slot::blocks, p.num_clusters * heads * pieces);
+  for (std::int64_t c = p.num_clusters - 1; c >= 0; --c) { // the longest rows of a prompt first
+    const bool is_few = few(clusters[c]);
+    const bool cut = pieces > 1 && is_few && clusters[c].segments > each;
+    if (cut) {
+      clusters[c].first_record = p.num_records;
+      p.num_records += std::int64_t(clusters[c].num_rows) * a.num_q_heads * clusters[c].segments;
+    }
+    const auto run = is_few ? heads_each : 1, last = clusters[c].segments;
     for (std::int32_t head = 0; head < heads; head += run) {
       const auto num_heads = std::min(run, heads - head);
-      if (pieces == 1) items[p.num_items++] = {std::int32_t(c), head, num_heads, a.first_segment, last};
-      for (std::int32_t first = 0; pieces > 1 && first < last; first += each)
+      if (!cut) items[p.num_items++] = {std::int32_t(c), head, num_heads, a.first_segment, last};
+      for (std::int32_t first = 0; cut && first < last; first += each)
         items[p.num_items++] = {std::int32_t(c), head, num_heads, first, std::min(last, first + each)};
     }
   }

@@ -85,6 +85,29 @@ QUADRANT_WORD void finish(f32x16 y, const packed_weight& w, std::int32_t p, cons
     store(static_cast<float*>(row.y) + at, y, some);
 }
 
+/// The float sums of a tile: in registers where they fit beside the integer ones, otherwise in L1.
+template <int R, int P>
+struct float_sums {
+  f32x16 held[sums_fit_registers ? R : 1][P];
+  alignas(64) float room[sums_fit_registers ? 1 : R * P * panel];
+
+  QUADRANT_WORD f32x16 get(int r, int p) const {
+    if constexpr (sums_fit_registers)
+      return held[r][p];
+    else
+      return load(room + (r * P + p) * panel);
+  }
+  QUADRANT_WORD void set(int r, int p, f32x16 sum) {
+    if constexpr (sums_fit_registers)
+      held[r][p] = sum;
+    else
+      store(room + (r * P + p) * panel, sum);
+  }
+  QUADRANT_WORD void settle() {
+    if constexpr (!sums_fit_registers) in_memory(room);
+  }
+};
+
 template <class Weights, int R, int P, bool grouped>
 [[gnu::noinline]] void int_tile(const linear_job& job, const packed_weight& w, const linear_row* rows,
                                 std::int32_t p0) {
@@ -97,11 +120,11 @@ template <class Weights, int R, int P, bool grouped>
   for (int r = 0; r < R; ++r) x[r] = rows[r].x;
   const auto* correction = rows[0].correction;
   const auto stride = rows[0].stride;
-  f32x16 y[R][P];
+  float_sums<R, P> y;
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 8
-    for (int p = 0; p < P; ++p) y[r][p] = all(0.0f);
+    for (int p = 0; p < P; ++p) y.set(r, p, all(0.0f));
   for (std::int32_t g = 0; g < job.num_runs; ++g) {
     const auto run = job.runs[g];
     i32x16 acc[R][P];
@@ -113,6 +136,7 @@ template <class Weights, int R, int P, bool grouped>
     }
     correction += stride;
     dot_tile<Weights>(data, panel_bytes, x, run.first / 8, (run.end + 7) / 8, acc);
+    y.settle();
     f32x16 scale[P];
 #pragma GCC unroll 8
     for (int p = 0; p < P; ++p) scale[p] = load(w_scale + p * scale_words + run.weight_group * panel);
@@ -123,15 +147,16 @@ template <class Weights, int R, int P, bool grouped>
       for (int p = 0; p < P; ++p) {
         auto part = to_f32(acc[r][p]);
         if (grouped) part = mul(part, x_scale);
-        y[r][p] = fma(part, scale[p], y[r][p]);
+        y.set(r, p, fma(part, scale[p], y.get(r, p)));
       }
     }
+    y.settle();
   }
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 8
     for (int p = 0; p < P; ++p)
-      finish(grouped ? y[r][p] : mul(y[r][p], all(rows[r].scale[0])), w, p0 + p, job, rows[r]);
+      finish(grouped ? y.get(r, p) : mul(y.get(r, p), all(rows[r].scale[0])), w, p0 + p, job, rows[r]);
 }
 
 /// Panels [p0, p0 + panels) one after the other: one stream of weights, and one of scales.
@@ -149,7 +174,7 @@ template <class Weights, int R>
       const auto run = job.runs[g];
       const auto* from = weights + std::size_t(run.first / 8) * Weights::bytes_per_8k;
       const auto steps = (run.end - run.first + 7) / 8;
-      constexpr int chains = R <= 4 ? 2 : 1; // of even and of odd words: integers have no order
+      constexpr int chains = R <= 4 && !halves_together ? 2 : 1; // of even and of odd words: integers have no order
       i32x16 acc[R][chains];
 #pragma GCC unroll 8
       for (int r = 0; r < R; ++r) {
@@ -162,8 +187,12 @@ template <class Weights, int R>
 #pragma GCC unroll 8
         for (int r = 0; r < R; ++r) {
           const auto* x = rows[r].x + run.first + std::ptrdiff_t(step) * 8;
-          Weights::dot(acc[r][0], even, all_quads(x));
-          Weights::dot(acc[r][chains - 1], odd, all_quads(x + 4));
+          if constexpr (halves_together) {
+            Weights::dot_both(acc[r][0], even, odd, all_quads(x), all_quads(x + 4));
+          } else {
+            Weights::dot(acc[r][0], even, all_quads(x));
+            Weights::dot(acc[r][chains - 1], odd, all_quads(x + 4));
+          }
         }
       }
       const auto scale = load(w_scale + run.weight_group * panel);

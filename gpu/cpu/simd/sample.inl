@@ -103,8 +103,9 @@ float bound_of_top_k(const float* x, std::int32_t vocab, std::int32_t k) {
   return reference::kth_largest(most, std::size_t(runs), std::size_t(k));
 }
 
-/// The token of one row of finite logits at a temperature above 0.
-std::int32_t choose(const float* logits, std::int32_t vocab, const sampling& s, std::int32_t position) {
+/// The token of one row of finite logits at a temperature above 0; `best` is the first of the largest.
+std::int32_t choose(const float* logits, std::int32_t vocab, const sampling& s, std::int32_t position,
+                    std::int32_t best) {
   auto* x = scratch<float>(slot::row, vocab + 16);
   auto lanes = all(-inf_f32);
   by_16(vocab, [&](std::int64_t i, int some) {
@@ -112,8 +113,9 @@ std::int32_t choose(const float* logits, std::int32_t vocab, const sampling& s, 
     store(x + i, v, some);
     lanes = higher(pick(first(some), v, all(-inf_f32)), lanes);
   });
-  if (s.top_k == 0 && s.top_p >= 1 && s.min_p <= 0) return draw(x, nullptr, vocab, s, position);
   const float top = fold_max(lanes);
+  if (!(top - top == 0)) return best; // so near 0 that the division leaves the numbers there are
+  if (s.top_k == 0 && s.top_p >= 1 && s.min_p <= 0) return draw(x, nullptr, vocab, s, position);
   float bound = s.top_k > 0 ? bound_of_top_k(x, vocab, s.top_k) : -inf_f32;
   if (s.top_k == 0) bound = s.top_p < 1 ? top - 28.0f : top - 88.0f; // 2^-40 and the end of exp lie above
   auto* c = scratch<reference::candidate>(slot::candidates, vocab);
@@ -144,7 +146,7 @@ void sample(team& t, const sample_args& a) {
       bool finite = true;
       const auto best = greedy(logits, a.vocab, &finite);
       const bool sampled = finite && a.params[row].temperature > 0;
-      a.token[row] = sampled ? choose(logits, a.vocab, a.params[row], a.positions[row]) : best;
+      a.token[row] = sampled ? choose(logits, a.vocab, a.params[row], a.positions[row], best) : best;
       if (a.slot != nullptr && a.slot[row] >= 0) a.token_slots[a.slot[row]] = a.token[row];
     }
   });

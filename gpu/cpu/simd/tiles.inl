@@ -51,8 +51,19 @@ QUADRANT_WORD void dot_tile(const std::byte* w, std::size_t panel_bytes, const s
     }
   };
   for (int step = first_step; step < end_step; ++step) {
-    half_step(step, 0);
-    half_step(step, 1);
+    if constexpr (halves_together) {
+#pragma GCC unroll 8
+      for (int p = 0; p < P; ++p) {
+        const auto* at = w + std::size_t(p) * panel_bytes + std::size_t(step) * Weights::bytes_per_8k;
+        const auto even = Weights::at(at, 0), odd = Weights::at(at, 1);
+#pragma GCC unroll 8
+        for (int r = 0; r < R; ++r)
+          Weights::dot_both(acc[r][p], even, odd, all_quads(x[r] + step * 8), all_quads(x[r] + step * 8 + 4));
+      }
+    } else {
+      half_step(step, 0);
+      half_step(step, 1);
+    }
   }
 }
 

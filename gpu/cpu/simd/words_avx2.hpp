@@ -25,8 +25,9 @@ using quad = __m256i;
 inline constexpr int tile_rows = 4; ///< a tile of rows x panels: 8 registers of sums of the 16
 constexpr int tile_panels(int rows) { return rows == 1 ? 4 : rows == 2 ? 2 : 1; }
 
-inline constexpr int most_rows_streamed = 4; ///< of a linear that reads each panel once
-inline constexpr int linear_panels = 1;      ///< of an int8 linear's tile: the integer and the float sums in registers
+inline constexpr int most_rows_streamed = 4;                              ///< of a linear that reads each panel once
+inline constexpr bool sums_fit_registers = false, halves_together = true; ///< of an int8 linear's tile
+inline constexpr int linear_panels = 1; ///< of an int8 linear's tile: the integer and the float sums in registers
 
 QUADRANT_WORD mask16 first(int n) {
   const auto lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
@@ -172,7 +173,7 @@ QUADRANT_WORD void store_u16(std::uint16_t* p, i32x16 x, int n) { ///< lanes in 
   __builtin_memcpy(p, &words, std::size_t(n) * 2);
 }
 
-/// exp2_255 of math.hpp, of finite x.
+/// exp2_255 of math.hpp.
 QUADRANT_WORD f32x16 exp2_255(f32x16 x) {
   x = higher(x, all(-126.0f));
   const auto shifted = add(x, all(12582912.0f)), f = sub(x, sub(shifted, all(12582912.0f)));
@@ -271,6 +272,10 @@ struct i8_weights {
     dot_u8_i8(acc.lo, _mm256_abs_epi8(w.lo), _mm256_sign_epi8(x, w.lo));
     dot_u8_i8(acc.hi, _mm256_abs_epi8(w.hi), _mm256_sign_epi8(x, w.hi));
   }
+  QUADRANT_WORD static void dot_both(i32x16& acc, word even, word odd, quad x0, quad x4) {
+    dot(acc, even, x0);
+    dot(acc, odd, x4);
+  }
 };
 
 struct i4_weights { ///< 2 * 15 * 127 fits i16
@@ -287,6 +292,15 @@ struct i4_weights { ///< 2 * 15 * 127 fits i16
     dot_u8_i8(acc.lo, w.lo, x);
     dot_u8_i8(acc.hi, w.hi, x);
   }
+  /// Both halves of 8 k: 4 * 15 * 127 still fits i16, so they are one sum before it is widened.
+  QUADRANT_WORD static void dot_both(i32x16& acc, word even, word odd, quad x0, quad x4) {
+    const auto ones = _mm256_set1_epi16(1);
+    const auto sum = [&](__m256i w0, __m256i w4) {
+      return _mm256_madd_epi16(_mm256_add_epi16(_mm256_maddubs_epi16(w0, x0), _mm256_maddubs_epi16(w4, x4)), ones);
+    };
+    acc.lo = _mm256_add_epi32(acc.lo, sum(even.lo, odd.lo));
+    acc.hi = _mm256_add_epi32(acc.hi, sum(even.hi, odd.hi));
+  }
 };
 
 struct values_i8 { ///< 2 * 255 * 127 does not fit i16: even and odd bytes apart
@@ -300,6 +314,10 @@ struct values_i8 { ///< 2 * 255 * 127 does not fit i16: even and odd bytes apart
     dot_u8_i8(acc.lo, odd, w.lo);
     dot_u8_i8(acc.hi, even, w.hi);
     dot_u8_i8(acc.hi, odd, w.hi);
+  }
+  QUADRANT_WORD static void dot_both(i32x16& acc, word even, word odd, quad x0, quad x4) {
+    dot(acc, even, x0);
+    dot(acc, odd, x4);
   }
 };
 

@@ -25,8 +25,9 @@ using quad = __m512i;
 inline constexpr int tile_rows = 6; ///< a tile of rows x panels: 24 sums, 4 weights, 1 quad fit the 32 registers
 constexpr int tile_panels(int) { return 4; }
 
-inline constexpr int most_rows_streamed = 8; ///< of a linear that reads each panel once
-inline constexpr int linear_panels = 2;      ///< of an int8 linear's tile: the integer and the float sums in registers
+inline constexpr int most_rows_streamed = 8;                              ///< of a linear that reads each panel once
+inline constexpr bool sums_fit_registers = true, halves_together = false; ///< of an int8 linear's tile
+inline constexpr int linear_panels = 2; ///< of an int8 linear's tile: the integer and the float sums in registers
 
 QUADRANT_WORD mask16 first(int n) { return n >= 16 ? mask16(0xffff) : n <= 0 ? mask16(0) : mask16((1u << n) - 1); }
 QUADRANT_WORD mask16 both(mask16 a, mask16 b) { return a & b; }
@@ -102,8 +103,9 @@ QUADRANT_WORD i32x16 load_u16(const std::uint16_t* p, int n = 16) {
 QUADRANT_WORD void store_u16(std::uint16_t* p, i32x16 x, int n) { _mm512_mask_cvtepi32_storeu_epi16(p, first(n), x); }
 
 /// The lanes fold 8, 4, 2, 1 (rule 3).
-/// exp2_255 of math.hpp, of finite x: vscalefps makes what that does with a clamp, a shift and an addition.
+/// exp2_255 of math.hpp: vscalefps makes what that does with a shift and additions.
 QUADRANT_WORD f32x16 exp2_255(f32x16 x) {
+  x = higher(x, all(-126.0f));
   const auto n = rint(x), f = sub(x, n);
   auto p = fma(all(14.027277f), f, all(61.7637939f));
   p = fma(p, f, all(176.78714f));
@@ -197,6 +199,10 @@ struct i4_weights {
     return _mm512_and_si512(half == 0 ? bytes : _mm512_srli_epi16(bytes, 4), _mm512_set1_epi8(15));
   }
   QUADRANT_WORD static void dot(i32x16& acc, word w, quad x) { dot_u8_i8(acc, w, x); }
+  QUADRANT_WORD static void dot_both(i32x16& acc, word even, word odd, quad x0, quad x4) {
+    dot(acc, even, x0);
+    dot(acc, odd, x4);
+  }
 };
 
 /// i8 values x u8 quads (attention's P times V).
