@@ -1,8 +1,8 @@
 // gpu/memory.hpp: memory of a CPU device: aligned, zeroed, and on huge pages where the system grants them.
 //
-//   below 64 KiB        from the heap
-//   a weight            a piece of a 64 MiB mapping that many share: weights of one expert are smaller than a huge page
-//   2 MiB and more      a mapping of its own
+//   2 MiB and more               a mapping of its own
+//   a weight of 64 KiB to 16 MiB a piece of a 64 MiB mapping that many share: an expert's are smaller than a huge page
+//   anything else                from the heap
 //
 // Huge pages are asked for by madvise, so they cost memory only in steps of 2 MiB, and only where it is touched. Reading
 // weights from DRAM with 4 KiB pages reached three fifths of the rate (gpu/cpu/README.md).

@@ -81,6 +81,9 @@ float quantise_group(const float* x, std::int32_t n, int top, std::int8_t* q) {
   return scale;
 }
 
+/// One NaN for all: the kernels round it without looking.
+float quiet(float x) { return x == x ? x : std::numeric_limits<float>::quiet_NaN(); }
+
 /// Four neighbouring bytes.
 std::uint32_t four(const void* from) {
   std::uint32_t word;
@@ -168,7 +171,7 @@ packed_weight pack_i4(std::int32_t out, std::int32_t in, std::int32_t group, std
           for (std::size_t n = 0; n < std::size_t(count); ++n) {
             std::copy_n(q.data() + n * width, width, laid.data() + n * padded);
             for (std::size_t g = 0; g < groups; ++g)
-              w.scale_of(first + std::int32_t(n), std::int32_t(g)) = scale[n * groups + g];
+              w.scale_of(first + std::int32_t(n), std::int32_t(g)) = quiet(scale[n * groups + g]);
           }
           lay_panel(w, laid.data(), p);
         };

@@ -2,7 +2,8 @@
 //
 //   item = up to 132 rows x 4 panels     the panels' weights come from memory once, and from L1 for every further tile;
 //                                        the next item's weights are fetched meanwhile
-//   tile = R rows x P panels             its R * P integer sums stay in registers along a run of k, the float sums in L1
+//   tile = R rows x P panels             its R * P integer sums stay in registers along a run of k; the float sums too, or
+//                                        in L1 where there are too few registers
 //   stream = up to 8 rows x 1 panel      where weights are all that counts: they are read once, in the order they lie in
 // Source  gpu/cpu/reference/linear.cpp (rules 3 and 6)
 
@@ -108,6 +109,29 @@ struct float_sums {
   }
 };
 
+/// finish() of a tile whose sums are y(r, p). Where all outputs are there and have no bias, nothing is asked about each.
+/// These sums hold no NaN but the quiet one that scales have (rules 4, 6), which rounding to bf16 leaves a NaN.
+template <int R, int P, class Sums>
+QUADRANT_WORD void finish_tile(const packed_weight& w, std::int32_t p0, const linear_job& job, const linear_row* rows,
+                               Sums y) {
+  const bool plain = w.bias.size() == 0 && job.num_out >= (p0 + P) * panel;
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 8
+    for (int p = 0; p < P; ++p) {
+      const auto at = std::ptrdiff_t(p0 + p) * panel;
+      if (plain && job.to_bf16) {
+        const auto u = as_i32(y(r, p));
+        const auto rounded = add(u, add(all(0x7fff), both(right<16>(u), all(1))));
+        store_u16(static_cast<std::uint16_t*>(rows[r].y) + at, right<16>(rounded), 16);
+      } else if (plain) {
+        store(static_cast<float*>(rows[r].y) + at, y(r, p));
+      } else {
+        finish(y(r, p), w, p0 + p, job, rows[r]);
+      }
+    }
+}
+
 template <class Weights, int R, int P, bool grouped>
 [[gnu::noinline]] void int_tile(const linear_job& job, const packed_weight& w, const linear_row* rows,
                                 std::int32_t p0) {
@@ -152,11 +176,10 @@ template <class Weights, int R, int P, bool grouped>
     }
     y.settle();
   }
-#pragma GCC unroll 8
-  for (int r = 0; r < R; ++r)
-#pragma GCC unroll 8
-    for (int p = 0; p < P; ++p)
-      finish(grouped ? y.get(r, p) : mul(y.get(r, p), all(rows[r].scale[0])), w, p0 + p, job, rows[r]);
+  finish_tile<R, P>(
+      w, p0, job, rows, [&](int r, int p) __attribute__((always_inline)) {
+        return grouped ? y.get(r, p) : mul(y.get(r, p), all(rows[r].scale[0]));
+      });
 }
 
 /// Panels [p0, p0 + panels) one after the other: one stream of weights, and one of scales.

@@ -26,8 +26,8 @@ inline constexpr int tile_rows = 4; ///< a tile of rows x panels: 8 registers of
 constexpr int tile_panels(int rows) { return rows == 1 ? 4 : rows == 2 ? 2 : 1; }
 
 inline constexpr int most_rows_streamed = 4;                              ///< of a linear that reads each panel once
-inline constexpr bool sums_fit_registers = false, halves_together = true; ///< of an int8 linear's tile
-inline constexpr int linear_panels = 1; ///< of an int8 linear's tile: the integer and the float sums in registers
+inline constexpr bool sums_fit_registers = false, halves_together = true; ///< of the tile of an int8 linear
+inline constexpr int linear_panels = 1;                                   ///< of that tile
 
 QUADRANT_WORD mask16 first(int n) {
   const auto lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);

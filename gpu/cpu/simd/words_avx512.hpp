@@ -26,8 +26,8 @@ inline constexpr int tile_rows = 6; ///< a tile of rows x panels: 24 sums, 4 wei
 constexpr int tile_panels(int) { return 4; }
 
 inline constexpr int most_rows_streamed = 8;                              ///< of a linear that reads each panel once
-inline constexpr bool sums_fit_registers = true, halves_together = false; ///< of an int8 linear's tile
-inline constexpr int linear_panels = 2; ///< of an int8 linear's tile: the integer and the float sums in registers
+inline constexpr bool sums_fit_registers = true, halves_together = false; ///< of the tile of an int8 linear
+inline constexpr int linear_panels = 2;                                   ///< of that tile
 
 QUADRANT_WORD mask16 first(int n) { return n >= 16 ? mask16(0xffff) : n <= 0 ? mask16(0) : mask16((1u << n) - 1); }
 QUADRANT_WORD mask16 both(mask16 a, mask16 b) { return a & b; }
@@ -102,7 +102,6 @@ QUADRANT_WORD i32x16 load_u16(const std::uint16_t* p, int n = 16) {
 }
 QUADRANT_WORD void store_u16(std::uint16_t* p, i32x16 x, int n) { _mm512_mask_cvtepi32_storeu_epi16(p, first(n), x); }
 
-/// The lanes fold 8, 4, 2, 1 (rule 3).
 /// exp2_255 of math.hpp: vscalefps makes what that does with a shift and additions.
 QUADRANT_WORD f32x16 exp2_255(f32x16 x) {
   x = higher(x, all(-126.0f));
@@ -113,6 +112,7 @@ QUADRANT_WORD f32x16 exp2_255(f32x16 x) {
   return _mm512_scalef_ps(p, n);
 }
 
+/// The lanes fold 8, 4, 2, 1 (rule 3).
 QUADRANT_WORD float fold_sum(f32x16 x) {
   const auto eight = _mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1));
   const auto four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
