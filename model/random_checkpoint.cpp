@@ -324,8 +324,9 @@ result<void> write_random_checkpoint(const random_checkpoint& wanted) {
   if (!text) return {errc::not_found, "cannot read " + file.string() + "; --like wants a config.json"};
   auto given = parse_shallow(*text);
   if (given.is_object()) given.erase("quantization_config"); // of other weights than these
-  QUADRANT_TRY(const auto config, parse_model_config(given.is_object() ? given.dump() : *text, "null", file.string()));
-  json_fields read(given, file.string());
+  const auto name = file.string();
+  QUADRANT_TRY(const auto config, parse_model_config(given.is_object() ? given.dump() : *text, "null", name));
+  json_fields read(given, name);
   const auto range = read.real("initializer_range", 1e-6, 1, 0.02);
   if (read.problem()) return *read.problem();
   fs::create_directories(wanted.out, error);
