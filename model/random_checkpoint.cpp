@@ -42,6 +42,12 @@ public:
   explicit new_file(fs::path file) : file_(std::move(file)), part_(file_.string() + ".part") {
     out_.open(part_, std::ios::binary | std::ios::trunc);
   }
+  ~new_file() { // of a file that was not finished nothing stays
+    std::error_code ignored;
+    fs::remove(part_, ignored);
+  }
+  new_file(const new_file&) = delete;
+  new_file& operator=(const new_file&) = delete;
   void write(const void* data, std::size_t size) { out_.write(static_cast<const char*>(data), std::streamsize(size)); }
   [[nodiscard]] bool good() const { return out_.good(); }
   result<void> finish() {

@@ -62,6 +62,12 @@ void print_json(const gpu::bench::measurement& m) {
   std::fflush(stdout);
 }
 
+/// The status of a command whose results went to stdout.
+int written() {
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return 0;
+  return fail({errc::unavailable, "the results could not be written to standard output"});
+}
+
 int bench_kernels(const bench_flags& flags) {
   const auto isa = gpu::choose_isa();
   if (!isa) return fail(isa.error());
@@ -74,7 +80,7 @@ int bench_kernels(const bench_flags& flags) {
                                                 flags.as_json ? print_json(m) : print(m);
                                               }});
   bench.run_all();
-  if (measured > 0) return 0;
+  if (measured > 0) return written();
   std::fprintf(stderr, "quadrant bench kernels: no kernel's name holds '%s'\n", flags.only.c_str());
   return 2;
 }
@@ -117,7 +123,7 @@ int bench_model(model_flags& flags) {
   flags.options.team = flags.team();
   flags.options.measured = [&](const auto& m) { flags.as_json ? print_json(m) : print(m); };
   const auto done = model::bench::bench_model(**weights, flags.options);
-  return done ? 0 : fail(done.error());
+  return done ? written() : fail(done.error());
 }
 
 } // namespace

@@ -46,16 +46,18 @@ double median_of_nine(const std::function<double()>& sample) {
 machine measure_machine(team& t, isa i) {
   limits l(i);
   const auto expert = std::size_t(512) << 10;
-  return {
-      .processor = processor_name(),
-      .isa_because = reason(i),
-      .huge_pages = huge_pages(),
-      .figures = {{"int8_peak_gops", median_of_nine([&] { return l.int8_gops(t); }), "GOPS"},
-                  {"l1_read_gb_s", median_of_nine([&] { return l.reread_gb_s(t, std::size_t(16) << 10); }), "GB/s"},
-                  {"l2_read_gb_s", median_of_nine([&] { return l.reread_gb_s(t, std::size_t(512) << 10); }), "GB/s"},
-                  {"l3_read_gb_s", median_of_nine([&] { return l.reread_gb_s(t, std::size_t(8) << 20); }), "GB/s"},
-                  {"dram_read_gb_s", median_of_nine([&] { return l.dram_gb_s(t); }), "GB/s"},
-                  {"dram_random_512k_gb_s", median_of_nine([&] { return l.random_gb_s(t, expert); }), "GB/s"}}};
+  return {.processor = processor_name(),
+          .isa_because = reason(i),
+          .huge_pages = huge_pages(),
+          .figures = {
+              {"int8_peak_gops", median_of_nine([&] { return l.int8_gops(t); }), "GOPS"},
+              {"l1_read_gb_s", median_of_nine([&] { return l.reread_gb_s(t, std::size_t(16) << 10); }), "GB/s"},
+              {"l2_read_gb_s", median_of_nine([&] { return l.reread_gb_s(t, std::size_t(512) << 10); }), "GB/s"},
+              {"l3_read_gb_s", median_of_nine([&] { return l.reread_gb_s(t, std::size_t(8) << 20); }), "GB/s"},
+              {"dram_read_gb_s", median_of_nine([&] { return l.dram_gb_s(t); }), "GB/s"},
+              {"dram_random_16k_gb_s", median_of_nine([&] { return l.random_gb_s(t, std::size_t(16) << 10); }), "GB/s"},
+              {"dram_random_64k_gb_s", median_of_nine([&] { return l.random_gb_s(t, std::size_t(64) << 10); }), "GB/s"},
+              {"dram_random_512k_gb_s", median_of_nine([&] { return l.random_gb_s(t, expert); }), "GB/s"}}};
 }
 
 } // namespace quadrant::gpu::bench

@@ -370,6 +370,22 @@ TEST_CASE("attention") {
       10);
 }
 
+TEST_CASE("a score far below the best, beside V so large that it still counts, is the same on every back-end") {
+  const shape s{1, 1, 16, dtype::i8};
+  op_data d(9);
+  life one(d, s, 2);
+  for (auto* list : {&one.q, &one.k, &one.v}) std::ranges::fill(*list, 0.0f);
+  one.q[16] = 10, one.k[0] = 20; // the second query: 200 for the first key, 0 for its own
+  for (std::size_t i = 16; i < 32; ++i) one.v[i] = 1.4e8f;
+  outcome expected;
+  for (const auto isa : gpu::available_isas()) {
+    const outcome got{.f = live(one, {2}, s, *gpu::ops_for(isa).value(), team_of(1)).f};
+    if (expected.f.empty()) expected = got;
+    CHECK_MESSAGE(got == expected, gpu::ops_for(isa).value()->name);
+  }
+  CHECK(expected.f[16] > 0); // tiny, and there
+}
+
 TEST_CASE("segments fold the same in one part and in several, on every back-end") {
   const auto& fast = *gpu::choose_ops().value();
   for (const auto type : {dtype::i8, dtype::f32, dtype::bf16})

@@ -92,6 +92,15 @@ TEST_CASE("sample") {
     });
   });
 
+  property("a temperature that leaves no numbers is greedy, filtered or not", [](std::uint64_t seed) {
+    op_data d(seed);
+    auto logits = random_logits(d);
+    logits[std::size_t(d.below(std::int32_t(logits.size())))] = 30;
+    const sampling params{.temperature = 1e-38f, .top_p = d.one_of({1.0f, 0.5f}), .top_k = d.one_of({0, 3})};
+    const auto expected = std::int32_t(std::ranges::max_element(logits) - logits.begin());
+    on_every_back_end([&](const gpu::ops_table& ops) { RC_ASSERT(sample_one(ops, logits, params).token == expected); });
+  });
+
   property("a NaN or Inf anywhere gives -1, greedy or sampled", [](std::uint64_t seed) {
     op_data d(seed);
     auto logits = random_logits(d);

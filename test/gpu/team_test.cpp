@@ -1,4 +1,5 @@
 #include <atomic>
+#include <stdexcept>
 #include <thread>
 #include <vector>
 
@@ -37,6 +38,28 @@ TEST_CASE("team::parallel returns when all is done, many times over") {
     sum += square[299]; // what another thread wrote is seen here
   }
   CHECK(sum == std::int64_t{299} * 299 * (300 * 301 / 2));
+}
+
+TEST_CASE("what a range throws reaches the caller once all threads have left the loop, and the team goes on") {
+  gpu::team team({.num_threads = 3});
+  for (int round = 0; round < 50; ++round) {
+    std::atomic<int> inside{0};
+    const auto loop = [&] {
+      team.parallel(100, 1, [&](std::int64_t begin, std::int64_t) {
+        ++inside;
+        const struct leave {
+          std::atomic<int>& n;
+          ~leave() { --n; }
+        } at_end{inside};
+        if (begin >= 50) throw std::runtime_error("half");
+      });
+    };
+    CHECK_THROWS_WITH(loop(), "half");
+    CHECK(inside == 0);
+    std::atomic<std::int64_t> sum{0};
+    team.parallel(100, 1, [&](std::int64_t begin, std::int64_t end) { sum += end - begin; });
+    CHECK(sum == 100);
+  }
 }
 
 TEST_CASE("a team's threads keep denormals and round to nearest") {

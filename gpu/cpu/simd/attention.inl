@@ -86,7 +86,8 @@ private:
     if (apart_ != nullptr || item_.first_segment > a_.first_segment) return;
     for (auto part = at * a_.num_parts; part < (at + 1) * a_.num_parts; ++part) { // what no segment may reach
       a_.m[part] = -inf_f32, a_.l[part] = 0;
-      if (a_.first_segment > 0) __builtin_memset(a_.o + part * head_dim_, 0, std::size_t(head_dim_) * sizeof(float));
+      if (a_.first_segment > 0 || a_.last_segment <= 0)
+        __builtin_memset(a_.o + part * head_dim_, 0, std::size_t(head_dim_) * sizeof(float));
     }
   }
 

@@ -10,6 +10,7 @@
 // clang-format off
 #include "gpu/cpu/simd/rows.inl"
 #include "gpu/cpu/simd/tiles.inl"
+#include "gpu/cpu/simd/linear_tile.inl"
 #include "gpu/cpu/simd/linear.inl"
 #include "gpu/cpu/simd/gate_up.inl"
 #include "gpu/cpu/simd/turn.inl"
