@@ -27,7 +27,6 @@ struct act_rows {
     for (const float x : f) q.push_back(std::int8_t(x * 127));
   }
   act_view ints() { return {.q = q.data(), .scale = scale.data(), .scale_group = scale_group}; }
-  act_view floats() { return {.f = f.data()}; }
 };
 
 } // namespace quadrant::gpu::bench

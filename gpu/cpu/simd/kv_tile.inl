@@ -4,12 +4,12 @@
 namespace quadrant::gpu::simd {
 namespace {
 
-/// K and V of 64 positions. Rows past `filled` are zero. What is turned lies in this thread's scratch memory.
+/// K and V of 64 positions. Past an open block's last one K and int8 V are zero, and f32 V is not to be read. What is
+/// turned lies in this thread's scratch memory.
 struct kv_tile {
   const std::byte* k;             ///< i8: [4 panels][D/4][16 positions][4]; f32: [4 panels][D][16 positions]
   const std::byte* v;             ///< i8: [D/16 panels][16][16 of D][4 positions]; f32: [64][D]
   const float *k_scale, *v_scale; ///< i8: [64] of an open block, [1] of a sealed one
-  std::int32_t filled;
   bool open;
 };
 
@@ -22,7 +22,6 @@ QUADRANT_WORD kv_tile sealed_tile(const attend_args& a, const sequence_rows& seq
           .v = slice + l.v_offset(),
           .k_scale = reinterpret_cast<const float*>(slice + l.k_scale_offset()),
           .v_scale = reinterpret_cast<const float*>(slice + l.v_scale_offset()),
-          .filled = block_tokens,
           .open = false};
 }
 
@@ -72,7 +71,7 @@ kv_tile turned_tile(const attend_args& a, const sequence_rows& seq, std::int32_t
     turn_values(v_rows, l.head_dim(), v);
   else
     for (std::int32_t j = 0; j < filled; ++j) __builtin_memcpy(v + j * width, v_rows[j], std::size_t(width));
-  return {.k = k, .v = v, .k_scale = scales, .v_scale = scales + block_tokens, .filled = filled, .open = open};
+  return {.k = k, .v = v, .k_scale = scales, .v_scale = scales + block_tokens, .open = open};
 }
 
 } // namespace
