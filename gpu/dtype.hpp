@@ -29,7 +29,7 @@ struct numerics {
   precision name;
   dtype projection; ///< weights of q, k, v, o
   dtype expert;     ///< weights of gate, up, down
-  dtype head;       ///< weights of the LM head (the gate is always f32: rule 10)
+  dtype head;       ///< weights of the LM head (the gate works in f32: rule 10)
   dtype activation; ///< input of a linear: f32; bf16 (values rounded, kept in f32 words); i8 with scales
   dtype kv;         ///< planes of a KV block
   dtype expert_row; ///< what one (token, expert) pair returns to the combine

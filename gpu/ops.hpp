@@ -117,6 +117,13 @@ struct linear_args {
   std::int64_t y_stride; ///< floats between rows of y
 };
 
+/// Says which weight a later linear reads, all of it: threads that wait for one that works alone fetch what they will
+/// read first. A hint; replaces the one before.
+struct prefetch_args {
+  const packed_weight* weight;
+  std::int32_t rows; ///< of the linear
+};
+
 /// The same for rows sorted by expert: rows [offsets[e], offsets[e+1]) meet weight[e]; offsets[0] is 0. Row r reads
 /// x[x_row[r]] (null: r), and writes y row r, f32 or rounded to bf16. Empty experts cost nothing.
 struct grouped_linear_args {
@@ -208,7 +215,7 @@ struct merge_args {
 
 // ---- mixture of experts -------------------------------------------------------------------------------------------
 
-/// logits[t, e] = fma chain over h of x[t,h] * w[e,h] (gate weights are f32, rule 10); p = softmax (max, exp, 16-lane
+/// logits[t, e] = fma chain over h of x[t,h] * w[e,h] in f32 (rule 10; weights of bf16 are exact in it); p = softmax (max, exp, 16-lane
 /// sum, division); the k best by (p descending, e ascending); weight = p, or p / (sequential sum of the k, best first)
 /// where `renormalise`. A row whose logits hold a NaN or +Inf gets k times expert 0 and NaN among its weights.
 struct route_args {
@@ -271,6 +278,7 @@ struct ops_table {
   void (*quantise)(team&, const quantise_args&);
   void (*add)(team&, const add_args&);
   void (*linear)(team&, const linear_args&);
+  void (*prefetch)(team&, const prefetch_args&);
   void (*grouped_linear)(team&, const grouped_linear_args&);
   void (*gate_up)(team&, const gate_up_args&);
   void (*kv_append)(team&, const kv_append_args&);

@@ -4,15 +4,22 @@
 //   helper   waits for a loop ── takes ranges ── says so
 //
 // Ranges are guided: each takes a share of what is left, so the first are long (neighbouring items share operands) and
-// the last are short (nobody waits long for the other). Who waits spins for some 50 us and parks then, and parks at once
-// while more team threads of the process run or spin than it has cores: it would take the core from whom it waits for.
+// the last are short (nobody waits long for the other). Or they are dealt, one a thread: what streams memory loses more
+// where it begins anew than by unequal ends. Who waits spins for some 50 us and parks then, and parks at once while more
+// team threads of the process run or spin than it has cores: it would take the core from whom it waits for. Who spins
+// fetches into its own cache what `prefetch` says that it will read: a core alone cannot draw all that memory gives, so
+// none should rest while one norms a row.
 // Units   an item is the smallest piece of an op that one thread may take alone
 // Threads one caller at a time (the device's driver thread); the caller works too
 #pragma once
+#include <array>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <initializer_list>
 #include <memory>
+#include <span>
 #include <thread>
 #include <vector>
 
@@ -40,6 +47,26 @@ struct team_options {
   std::vector<int> cores{}; ///< one a thread, shared with no other team, to pin it to; empty: the scheduler decides
 };
 
+/// Bytes that a thread will read soon, in order. Only a hint: they may go at any time, a fetch of what is not there does
+/// nothing.
+/// Threads set: one; fetch: another
+class alignas(64) fetch_list {
+public:
+  static constexpr std::size_t most = 4;
+  using range = std::span<const std::byte>;
+
+  /// Replaces what was there.
+  void set(std::initializer_list<range> ranges) noexcept;
+  /// Begins to fetch the next KiB; false where nothing is left.
+  bool fetch() noexcept;
+
+private:
+  struct cursor {
+    std::atomic<const std::byte*> at{nullptr}, end{nullptr};
+  };
+  std::array<cursor, most> cursors_;
+};
+
 class team {
 public:
   /// The thread that makes a team is its thread 0, pinned as the others are.
@@ -55,19 +82,35 @@ public:
   /// thrown again here, when all threads have left it.
   void parallel(std::int64_t items, std::int64_t grain, item_range_fn fn);
 
+  /// The same in equal ranges, thread i's is dealt(items, i).
+  void parallel_dealt(std::int64_t items, item_range_fn fn);
+  struct item_range {
+    std::int64_t begin, end;
+  };
+  [[nodiscard]] item_range dealt(std::int64_t items, int index) const noexcept {
+    return {items * index / options_.num_threads, items * (index + 1) / options_.num_threads};
+  }
+
+  /// Thread `index` will read these soon: it fetches them while it waits. Replaces what it was told before.
+  void prefetch(int index, std::initializer_list<fetch_list::range> ranges) noexcept {
+    wanted_[std::size_t(index)].set(ranges);
+  }
+
   /// Sets the floating-point environment that the numerics contract needs (round to nearest, denormals kept).
   static void prepare_thread();
   [[nodiscard]] static bool is_prepared() noexcept;
 
 private:
   void work(int index);
-  void take_ranges();
-  void take_ranges_or_note() noexcept;
+  void run(std::int64_t items, std::int64_t grain, const item_range_fn& fn); ///< grain 0: dealt
+  void take_ranges(int index);
+  void take_ranges_or_note(int index) noexcept;
 
   team_options options_;
+  std::vector<fetch_list> wanted_; ///< one a thread
   std::vector<std::thread> threads_;
-  const item_range_fn* fn_ = nullptr; ///< of the loop that is published
-  std::int64_t items_ = 0, grain_ = 1;
+  const item_range_fn* fn_ = nullptr;  ///< of the loop that is published
+  std::int64_t items_ = 0, grain_ = 1; ///< grain 0: ranges are dealt
   bool stop_ = false;
   std::atomic<bool> has_thrown_{false};
   std::exception_ptr thrown_; ///< the first, of this loop

@@ -211,8 +211,11 @@ result<attention_weights> weight_cache::attention(const shard_spec& spec) {
                                hidden, numerics_.projection));
     QUADRANT_TRY(w.o, linear({{prefix + "self_attn.o_proj", spec.tp_rank * shape.hidden_part, shape.hidden_part}},
                              config_.num_q_heads * head, numerics_.projection));
-    if (config_.is_moe_layer(layer)) {
-      QUADRANT_TRY(w.gate, linear({{prefix + "mlp.gate", 0, config_.num_experts}}, hidden, gpu::dtype::f32));
+    if (config_.is_moe_layer(layer)) { // it works in f32; stored in bf16 it is as exact in half the bytes
+      const auto stored = files_->find(prefix + "mlp.gate.weight");
+      const bool narrow = stored.ok() && stored->type == tensor_type::bf16;
+      QUADRANT_TRY(w.gate, linear({{prefix + "mlp.gate", 0, config_.num_experts}}, hidden,
+                                  narrow ? gpu::dtype::bf16 : gpu::dtype::f32));
     }
     out.layers.push_back(std::move(w));
   }

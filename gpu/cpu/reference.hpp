@@ -12,6 +12,7 @@ void head_norm_rope(team&, const head_norm_rope_args&);
 void quantise(team&, const quantise_args&);
 void add(team&, const add_args&);
 void linear(team&, const linear_args&);
+void prefetch(team&, const prefetch_args&); ///< does nothing
 void grouped_linear(team&, const grouped_linear_args&);
 void gate_up(team&, const gate_up_args&);
 void kv_append(team&, const kv_append_args&);

@@ -144,7 +144,7 @@ token_cost cost_of(const model_config& c, const gpu::numerics& n) {
     cost.always_bytes += packed_bytes(n.projection, q + 2 * kv, hidden) + packed_bytes(n.projection, hidden, q);
     if (c.is_moe_layer(layer)) {
       cost.linear_operations += 2.0 * hidden * (3.0 * c.num_experts_per_tok * c.moe_intermediate_size + c.num_experts);
-      cost.always_bytes += packed_bytes(gpu::dtype::f32, c.num_experts, hidden);
+      cost.always_bytes += packed_bytes(gpu::dtype::bf16, c.num_experts, hidden); // as checkpoints hold it
     } else {
       cost.linear_operations += 6.0 * hidden * c.intermediate_size;
       cost.always_bytes += ffn_bytes(c.intermediate_size);

@@ -46,6 +46,11 @@ private:
     program_.pieces.emplace_back(compute_piece{name, std::move(fn)});
   }
 
+  /// Said while threads of the team still wait for one that works alone, ops before the linear.
+  static void prefetch(env e, gpu::team& team, const gpu::packed_weight& w, std::int32_t rows) {
+    e.ops->prefetch(team, {.weight = &w, .rows = rows});
+  }
+
   /// All-gather of the columns that each rank made: rows of cols elements of `bytes` each.
   template <class Select>
   void gather(Select select) {
@@ -74,6 +79,7 @@ private:
     compute("qkv", [&s = s_, &w, stride, bf16 = bf16_](env e, gpu::team& team) {
       auto& f = *e.f;
       const auto& c = s.config;
+      prefetch(e, team, *w.qkv, f.tokens);
       e.ops->rms_norm(team, {.x = f.x,
                              .weight = w.input_norm->data(),
                              .eps = c.rms_norm_eps,
@@ -89,6 +95,7 @@ private:
                            .num_out = std::int32_t(stride),
                            .y = f.qkv,
                            .y_stride = stride});
+      prefetch(e, team, *w.o, f.tokens);
       gpu::head_norm_rope_args rope{.x = f.qkv,
                                     .stride = stride,
                                     .weight = w.q_norm->data(),
@@ -188,6 +195,11 @@ private:
   void norm_share(std::int32_t layer, bool for_gate) {
     compute("post_norm", [&s = s_, layer, for_gate, bf16 = bf16_](env e, gpu::team& team) {
       auto& f = *e.f;
+      const auto next = std::size_t(layer) + 1;
+      if (next < s.weights.layers.size())
+        prefetch(e, team, *s.weights.layers[next].qkv, f.tokens);
+      else if (s.shape.samples)
+        prefetch(e, team, *s.weights.head, f.num_outputs);
       const auto rows = s.share_of(f.tokens);
       e.ops->rms_norm(team, {.x = f.x + std::int64_t(rows.first) * s.config.hidden_size,
                              .weight = s.weights.layers[std::size_t(layer)].post_norm->data(),

@@ -19,7 +19,7 @@ TEST_CASE("route") {
         auto w = d.rows(experts, hidden);
         for (std::int32_t e = 1; e < experts; ++e) // equal rows: equal scores
           if (d.below(3) == 0) std::copy_n(w.data(), hidden, w.data() + std::ptrdiff_t(e) * hidden);
-        const auto gate = gpu::pack(dtype::f32, w, experts, hidden, 0);
+        const auto gate = gpu::pack(d.coin() ? dtype::f32 : dtype::bf16, w, experts, hidden, 0);
         const auto x = d.rows(tokens, hidden, d.coin());
         const bool renormalise = d.coin();
         every_back_end_agrees([&](const gpu::ops_table& ops, gpu::team& team) {

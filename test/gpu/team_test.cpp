@@ -27,6 +27,56 @@ TEST_CASE("team::parallel gives every item to one thread, once") {
   }
 }
 
+TEST_CASE("team::parallel_dealt gives each thread one range, the one that dealt() tells") {
+  for (const int threads : {1, 2, 3}) {
+    gpu::team team({.num_threads = threads});
+    std::vector<std::thread::id> always(static_cast<std::size_t>(threads)); // range i is the same thread's every time
+    for (const std::int64_t items : {0, 1, 2, 3, 7, 64, 1000}) {
+      std::vector<int> seen(static_cast<std::size_t>(items));
+      std::vector<std::thread::id> by(static_cast<std::size_t>(items));
+      team.parallel_dealt(items, [&](std::int64_t begin, std::int64_t end) {
+        for (auto i = begin; i < end; ++i) ++seen[std::size_t(i)], by[std::size_t(i)] = std::this_thread::get_id();
+      });
+      CHECK(seen == std::vector<int>(static_cast<std::size_t>(items), 1));
+      for (int thread = 0; items > 1 && thread < threads; ++thread) {
+        const auto range = team.dealt(items, thread);
+        for (auto i = range.begin; i < range.end; ++i) {
+          auto& known = always[std::size_t(thread)];
+          if (known == std::thread::id()) known = by[std::size_t(i)];
+          CHECK(by[std::size_t(i)] == known);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("what a team is told to prefetch may have gone, and is forgotten for what comes next") {
+  gpu::team team({.num_threads = 2});
+  std::int64_t sum = 0;
+  for (int round = 0; round < 200; ++round) {
+    std::vector<std::byte> gone(std::size_t(1) << (8 + round % 14));
+    for (int thread = 0; thread < 2; ++thread) team.prefetch(thread, {gone, {}, std::span(gone).first(7)});
+    gone = {};
+    team.parallel(2, 1, [&](std::int64_t begin, std::int64_t) {
+      if (begin == 0) sum += round; // the other thread waits, and fetches
+    });
+    if (round % 3 == 0) team.prefetch(1, {});
+  }
+  CHECK(sum == 199 * 200 / 2);
+}
+
+TEST_CASE("a fetch list hands out each KiB of its ranges once, in order") {
+  gpu::fetch_list list;
+  CHECK(!list.fetch());
+  const std::vector<std::byte> bytes(5000);
+  list.set({std::span(bytes).first(1024), {}, std::span(bytes).first(1025)});
+  for (int i = 0; i < 3; ++i) CHECK(list.fetch());
+  CHECK(!list.fetch());
+  list.set({bytes});
+  list.set({});
+  CHECK(!list.fetch());
+}
+
 TEST_CASE("team::parallel returns when all is done, many times over") {
   gpu::team team({.num_threads = 3});
   std::int64_t sum = 0;

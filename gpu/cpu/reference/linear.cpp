@@ -78,6 +78,8 @@ void linear(team& t, const linear_args& a) {
   });
 }
 
+void prefetch(team&, const prefetch_args&) {}
+
 void grouped_linear(team& t, const grouped_linear_args& a) {
   t.parallel(a.num_experts, 1, [&](std::int64_t begin, std::int64_t end) {
     std::vector<float> y;

@@ -10,6 +10,7 @@ const ops_table& ops() {
                                    .quantise = quantise,
                                    .add = add,
                                    .linear = linear,
+                                   .prefetch = prefetch,
                                    .grouped_linear = grouped_linear,
                                    .gate_up = gate_up,
                                    .kv_append = kv_append,

@@ -163,7 +163,7 @@ private:
         by_tiles(n, [&](std::int32_t q, auto num_rows) {
           const auto at = h * queries_of_head_ + q0 + q;
           if (tiles == 1)
-            int_queries_streamed<num_rows()>(s_, at, tile, head_dim_, block == first, ahead);
+            int_queries_streamed<num_rows()>(s_, at, tile, head_dim_, block == first, next.k);
           else
             int_queries<num_rows()>(s_, at, tile, head_dim_, block == first, ahead);
           ahead.from += std::size_t(lines) * 64;
@@ -234,7 +234,7 @@ void attend(team& t, const attend_args& a) {
   for (std::int64_t i = 0; i < p.num_clusters; ++i) pairs += pairs_of(a, p.chunks, p.clusters[i]);
   auto* records = scratch<float>(slot::segments, p.num_records * attending::record_floats(a.layout.head_dim()));
   const auto macs = 2 * a.layout.head_dim() * pairs * a.layout.num_kv_heads / p.num_items;
-  t.parallel(p.num_items, grain_for(macs, macs_worth_a_thread), [&](std::int64_t begin, std::int64_t end) {
+  t.parallel(p.num_items, grain_for(macs, macs_worth_a_thread / 8), [&](std::int64_t begin, std::int64_t end) {
     for (auto i = begin; i < end; ++i) attending(a, p, p.items[i], records).run();
   });
   for (std::int64_t i = 0; p.num_records > 0 && i < p.num_clusters; ++i) {

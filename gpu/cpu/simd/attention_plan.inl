@@ -121,17 +121,23 @@ attend_plan plan(const team& t, const attend_args& a) {
   const auto few = [&](const cluster& c) { return c.num_rows * shared_heads <= few_queries; };
   std::int32_t longest = 1; // of those with few queries: the others are many items by themselves
   std::int64_t wide = 0;    // items, were every cluster of few queries one
+  std::int32_t full = 1;    // of the longest one's segments: the last may be short
   for (std::int64_t c = 0; c < p.num_clusters; ++c) {
     clusters[c].segments = segments_of(a, p.chunks, clusters[c]);
-    if (few(clusters[c])) longest = std::max(longest, clusters[c].segments);
+    if (few(clusters[c])) {
+      longest = std::max(longest, clusters[c].segments);
+      full = std::max(full, p.chunks[clusters[c].first_chunk].own_block / blocks_per_segment);
+    }
     wide += few(clusters[c]) ? 1 : heads;
   }
-  // Too few: cut at segments' borders first, then between heads.
+  // Too few: cut at segments' borders first, then between heads, but no further than where threads have as many each:
+  // the heads of a block are one piece of memory.
   std::int32_t pieces = 1, heads_each = heads;
   if (wide < enough && a.first_segment == 0)
     pieces = std::int32_t(std::min<std::int64_t>(longest, (enough + wide - 1) / wide));
-  while (wide * pieces * (heads / heads_each) < enough && heads_each > 1) heads_each = (heads_each + 1) / 2;
   const auto each = (longest + pieces - 1) / pieces;
+  const auto even = [&] { return wide * (full / each) * (heads / heads_each) % t.num_threads() == 0; };
+  while (wide * pieces * (heads / heads_each) < enough && heads_each > 1 && !even()) heads_each = (heads_each + 1) / 2;
   auto* items = scratch<attend_item>(slot::blocks, p.num_clusters * heads * pieces);
   for (std::int64_t c = p.num_clusters - 1; c >= 0; --c) { // the longest rows of a prompt first
     const bool is_few = few(clusters[c]);

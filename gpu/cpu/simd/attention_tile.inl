@@ -186,32 +186,37 @@ void int_queries(const query_set& s, std::int32_t q0, const kv_tile& tile, std::
   });
 }
 
-/// The same for a sealed tile where few queries wait for memory: K and V are read in the order they lie in.
+/// The same for a sealed tile where few queries wait for memory: K and V are read in the order they lie in. The lines of
+/// the next tile are fetched evenly over the time that this one takes: a core has few misses under way, and where they
+/// all begin at once memory rests for the remainder. Values take twice as long as keys, softmax a quarter of all.
 template <int R>
 void int_queries_streamed(const query_set& s, std::int32_t q0, const kv_tile& tile, std::int32_t head_dim, bool fresh,
-                          fetch_ahead next) {
+                          const std::byte* next) {
   alignas(64) std::int32_t dot[R][block_tokens];
   alignas(64) std::uint8_t weight[R][block_tokens];
   const std::byte* x[R];
   for (int r = 0; r < R; ++r) x[r] = s.q[q0 + r];
-  const auto share = next.third(head_dim); // a plane has head_dim lines: 64 rows of head_dim bytes
-  dot_stream<i8_weights, R>(
-      tile.k, std::size_t(head_dim) * 16, tile_words, x, head_dim / 8, [&] { next.fetch(share); },
-      [&](std::int32_t p, const i32x16(&sums)[R]) {
+  dot_stream<i8_weights, R, 1>(tile.k, std::size_t(head_dim) * 16, tile_words, x, head_dim / 8, next,
+                               [&](std::int32_t p, const i32x16(&sums)[R]) {
 #pragma GCC unroll 8
-        for (int r = 0; r < R; ++r) store(&dot[r][p * 16], sums[r]);
-      });
+                                 for (int r = 0; r < R; ++r) store(&dot[r][p * 16], sums[r]);
+                               });
   in_memory(&dot[0][0]);
   tile_softmax t{};
-  int_softmax<R>(s, q0, tile, dot, weight, t, next);
+  // Two planes of head_dim lines, and up to the first scale of V; head_dim / 2 steps a plane.
+  constexpr std::uint32_t scale_lines = 5;
+  const auto lines = std::uint32_t(head_dim) / 2 + scale_lines;
+  fetch_ahead rest{.from = next, .lines = 3 * lines}; // a third is what softmax fetches
+  int_softmax<R>(s, q0, tile, dot, weight, t, rest);
+  next += std::size_t(lines) * 64;
   in_memory(&weight[0][0]);
   for (int r = 0; r < R; ++r) x[r] = reinterpret_cast<const std::byte*>(weight[r]);
-  dot_stream<values_i8, R>(
-      tile.v, std::size_t(block_tokens) * 16, head_dim / 16, x, block_tokens / 8, [&] { next.fetch(share); },
-      [&](std::int32_t p, const i32x16(&sums)[R]) {
+  dot_stream<values_i8, R, 2>(tile.v, std::size_t(block_tokens) * 16, head_dim / 16, x, block_tokens / 8, next,
+                              [&](std::int32_t p, const i32x16(&sums)[R]) {
 #pragma GCC unroll 8
-        for (int r = 0; r < R; ++r) join_values(s.o[q0 + r] + p * 16, sums[r], t, r, fresh);
-      });
+                                for (int r = 0; r < R; ++r)
+                                  join_values(s.o[q0 + r] + p * 16, sums[r], t, r, fresh);
+                              });
 }
 
 /// The same in floats.

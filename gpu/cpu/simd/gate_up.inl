@@ -41,7 +41,7 @@ void gate_up(team& t, const gate_up_args& a) {
   const expert_rows* parts = nullptr;
   const auto num_parts = part_rows(a.offsets, a.num_experts, rows_per_item(t, total, 2 * across), &parts);
   const auto grain = linear_grain(total / num_parts, std::int64_t(shape.in) * 2 * group);
-  t.parallel(num_parts * across, grain, [&](std::int64_t begin, std::int64_t end) {
+  share_out(t, num_parts * across, grain, total == num_parts, [&](std::int64_t begin, std::int64_t end) {
     linear_row rows[most_rows_per_item];
     std::int64_t ready = -1;
     for (auto item = begin; item < end; ++item) {
@@ -62,15 +62,14 @@ void gate_up(team& t, const gate_up_args& a) {
           rows[r].y = floats + (std::int64_t(r) * 2 + (first == column ? 0 : 1)) * group;
         for (std::int32_t p0 = 0; p0 < panels; p0 += panels_per_item) {
           const auto n = std::min(panels_per_item, panels - p0);
-          const std::byte* next = nullptr;
+          next_panels next;
           if (p0 + 2 * panels_per_item <= panels)
-            next = w.data.data() + std::size_t(half.first_panel + p0 + panels_per_item) * w.panel_bytes();
-          else if (first == column)
-            next = w.data.data() + std::size_t((width + column) / panel) * w.panel_bytes();
-          else if (item + 1 < end)
-            next = a.weight[parts[(item + 1) / across].expert]->data.data() +
-                   std::size_t((item + 1) % across * panels) * w.panel_bytes();
-          run_item(half, w, rows, part.num_rows, p0, n, panels >= panels_per_item ? next : nullptr);
+            next = {&w, half.first_panel + p0 + panels_per_item};
+          else if (panels >= panels_per_item && first == column)
+            next = {&w, (width + column) / panel};
+          else if (panels >= panels_per_item && item + 1 < end)
+            next = {a.weight[parts[(item + 1) / across].expert], std::int32_t((item + 1) % across) * panels};
+          run_item(half, w, rows, part.num_rows, p0, n, next);
         }
       }
       const auto groups = width / group;

@@ -35,6 +35,7 @@ constexpr ops_table table_named(const char* name) {
           .quantise = quantise,
           .add = add,
           .linear = linear,
+          .prefetch = prefetch,
           .grouped_linear = grouped_linear,
           .gate_up = gate_up,
           .kv_append = kv_append,

@@ -44,12 +44,37 @@ void seal(const open_rows& open, float* scale, std::int32_t head_dim, Turn turn)
   turn(list);
 }
 
+/// n bytes, a multiple of 16; a call of memcpy takes longer than the few that a row has.
+QUADRANT_WORD void copy_row(std::byte* to, const std::byte* from, std::int64_t n) {
+  std::int64_t i = 0;
+  for (; i + 64 <= n; i += 64)
+    store(reinterpret_cast<std::int32_t*>(to + i), load(reinterpret_cast<const std::int32_t*>(from + i)));
+  for (; i < n; i += 16) __builtin_memcpy(to + i, from + i, 16);
+}
+
+/// Rows of the open block that earlier steps wrote.
+void take_earlier(const kv_append_args& a, const sequence_rows& seq, std::int32_t head) {
+  const auto& l = a.layout;
+  const auto row_bytes = std::int64_t(l.row_bytes());
+  const auto* slice = slice_at(a.pool, l, seq.blocks[seq.first_position / block_tokens], a.layer, head);
+  const auto rows = std::int64_t(seq.first_position % block_tokens);
+  for (std::int64_t j = 0; j < rows; ++j) {
+    const auto at = (std::int64_t(seq.own_row) + j) * l.num_kv_heads + head;
+    copy_row(static_cast<std::byte*>(a.own.k) + at * row_bytes, slice + l.k_offset() + j * row_bytes, row_bytes);
+    copy_row(static_cast<std::byte*>(a.own.v) + at * row_bytes, slice + l.v_offset() + j * row_bytes, row_bytes);
+    if (l.type() != dtype::i8) continue;
+    a.own.k_scale[at] = reinterpret_cast<const float*>(slice + l.k_scale_offset())[j];
+    a.own.v_scale[at] = reinterpret_cast<const float*>(slice + l.v_scale_offset())[j];
+  }
+}
+
 /// New rows of one KV head of one sequence.
 void append(const kv_append_args& a, const sequence_rows& seq, std::int32_t head) {
   const auto& l = a.layout;
   const auto row_bytes = std::int64_t(l.row_bytes());
   const auto block_start = seq.first_position / block_tokens * block_tokens;
-  for (auto position = block_start; position < seq.first_position + seq.num_rows; ++position) {
+  take_earlier(a, seq, head);
+  for (auto position = seq.first_position; position < seq.first_position + seq.num_rows; ++position) {
     auto* slice = slice_at(a.pool, l, seq.blocks[position / block_tokens], a.layer, head);
     auto *k_scales = reinterpret_cast<float*>(slice + l.k_scale_offset()),
          *v_scales = reinterpret_cast<float*>(slice + l.v_scale_offset());
@@ -58,27 +83,23 @@ void append(const kv_append_args& a, const sequence_rows& seq, std::int32_t head
     auto *own_k = static_cast<std::byte*>(a.own.k) + at * row_bytes,
          *own_v = static_cast<std::byte*>(a.own.v) + at * row_bytes;
     auto *pool_k = slice + l.k_offset() + in_block * row_bytes, *pool_v = slice + l.v_offset() + in_block * row_bytes;
-    if (position < seq.first_position) { // written by an earlier step
-      __builtin_memcpy(own_k, pool_k, std::size_t(row_bytes));
-      __builtin_memcpy(own_v, pool_v, std::size_t(row_bytes));
-      if (l.type() == dtype::i8) a.own.k_scale[at] = k_scales[in_block], a.own.v_scale[at] = v_scales[in_block];
-      continue;
-    }
     const auto row = std::int64_t(seq.first_row) + position - seq.first_position,
                column = std::int64_t(head) * l.head_dim();
     const float k_scale = store_row(a.k + row * a.k_stride + column, l.head_dim(), l.type(), own_k);
     const float v_scale = store_row(a.v + row * a.v_stride + column, l.head_dim(), l.type(), own_v);
-    __builtin_memcpy(pool_k, own_k, std::size_t(row_bytes));
-    __builtin_memcpy(pool_v, own_v, std::size_t(row_bytes));
+    copy_row(pool_k, own_k, row_bytes);
+    copy_row(pool_v, own_v, row_bytes);
     if (l.type() != dtype::i8) continue;
     a.own.k_scale[at] = k_scales[in_block] = k_scale;
     a.own.v_scale[at] = v_scales[in_block] = v_scale;
     if (in_block == block_tokens - 1) {
       const auto stride = row_bytes * l.num_kv_heads, first = (block_tokens - 1) * stride;
       seal({reinterpret_cast<const std::int8_t*>(own_k) - first, stride}, k_scales, l.head_dim(),
-           [&](const std::byte* const* rows) { turn_to_panels(rows, l.head_dim() / 4, slice + l.k_offset()); });
+           [&](const std::byte* const* rows) {
+             turn_to_panels(rows, block_tokens, l.head_dim() / 4, slice + l.k_offset());
+           });
       seal({reinterpret_cast<const std::int8_t*>(own_v) - first, stride}, v_scales, l.head_dim(),
-           [&](const std::byte* const* rows) { turn_values(rows, l.head_dim(), slice + l.v_offset()); });
+           [&](const std::byte* const* rows) { turn_values(rows, block_tokens, l.head_dim(), slice + l.v_offset()); });
     }
   }
 }
@@ -86,10 +107,11 @@ void append(const kv_append_args& a, const sequence_rows& seq, std::int32_t head
 void kv_append(team& t, const kv_append_args& a) {
   const auto heads = a.layout.num_kv_heads;
   if (a.layout.head_dim() % 16 != 0) return reference::kv_append(t, a);
-  std::int64_t rows = 0;
-  for (std::int32_t i = 0; i < a.num_sequences; ++i) rows += a.sequences[i].num_rows;
+  std::int64_t rows = 0; // those of the open blocks are copied, and come from memory
+  for (std::int32_t i = 0; i < a.num_sequences; ++i)
+    rows += a.sequences[i].num_rows + a.sequences[i].first_position % block_tokens;
   const auto items = std::int64_t(a.num_sequences) * heads;
-  t.parallel(items, grain_for(2 * rows * a.layout.head_dim() / std::max(1, a.num_sequences), worth_a_thread),
+  t.parallel(items, grain_for(2 * rows * a.layout.head_dim() / std::max(1, a.num_sequences), worth_a_thread / 2),
              [&](std::int64_t begin, std::int64_t end) {
                for (auto item = begin; item < end; ++item)
                  append(a, a.sequences[item / heads], std::int32_t(item % heads));

@@ -4,8 +4,8 @@
 namespace quadrant::gpu::simd {
 namespace {
 
-/// K and V of 64 positions. Past an open block's last one K and int8 V are zero, and f32 V is not to be read. What is
-/// turned lies in this thread's scratch memory.
+/// K and V of 64 positions. Past an open block's last one K is anything; int8 V is zero up to a whole step of 8, and not
+/// to be read further, as f32 V. What is turned lies in this thread's scratch memory.
 struct kv_tile {
   const std::byte* k;             ///< i8: [4 panels][D/4][16 positions][4]; f32: [4 panels][D][16 positions]
   const std::byte* v;             ///< i8: [D/16 panels][16][16 of D][4 positions]; f32: [64][D]
@@ -66,9 +66,9 @@ kv_tile turned_tile(const attend_args& a, const sequence_rows& seq, std::int32_t
       }
       k_rows[j] = reinterpret_cast<const std::byte*>(k_words), v_rows[j] = reinterpret_cast<const std::byte*>(v_words);
     }
-  turn_to_panels(k_rows, std::int32_t(width / 4), k);
+  turn_to_panels(k_rows, (filled + 3) / 4 * 4, std::int32_t(width / 4), k);
   if (ints)
-    turn_values(v_rows, l.head_dim(), v);
+    turn_values(v_rows, (filled + 7) / 8 * 8, l.head_dim(), v);
   else
     for (std::int32_t j = 0; j < filled; ++j) __builtin_memcpy(v + j * width, v_rows[j], std::size_t(width));
   return {.k = k, .v = v, .k_scale = scales, .v_scale = scales + block_tokens, .open = open};

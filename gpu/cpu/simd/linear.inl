@@ -18,6 +18,16 @@ std::int64_t linear_grain(std::int64_t rows, std::int64_t weights) {
   return std::min(grain_for(rows * weights, macs_worth_a_thread), grain_for(weights, weights_worth_a_thread));
 }
 
+/// Does `rows` of a weight mean that each panel is read once, as a stream?
+bool streams(const packed_weight& w, std::int64_t rows) {
+  return rows <= most_rows_streamed && (w.type == dtype::i8 || w.type == dtype::i4);
+}
+
+/// Items to threads: what streams is dealt, so that a stream is long, and its first bytes can be fetched ahead.
+void share_out(team& t, std::int64_t items, std::int64_t grain, bool as_streams, item_range_fn fn) {
+  as_streams&& items > grain ? t.parallel_dealt(items, fn) : t.parallel(items, grain, fn);
+}
+
 /// Rows of an item: parts of one size, and more of them where there would be too few items for the team.
 std::int32_t rows_per_item(const team& t, std::int64_t rows, std::int64_t across) {
   std::int64_t each = 12;
@@ -30,21 +40,20 @@ std::int32_t rows_per_item(const team& t, std::int64_t rows, std::int64_t across
   return std::int32_t(std::max<std::int64_t>(1, (rows + parts - 1) / std::max<std::int64_t>(1, parts)));
 }
 
-/// Rows [0, n) x panels [p0, p0 + panels) of one weight. `next`: the weights that this thread will want after these, as
-/// many bytes; or null.
+/// Rows [0, n) x panels [p0, p0 + panels) of one weight. `next`: as many panels that this thread will want after these.
 void run_item(const linear_job& job, const packed_weight& w, const linear_row* rows, std::int32_t n, std::int32_t p0,
-              std::int32_t panels, const std::byte* next) {
+              std::int32_t panels, const next_panels& next) {
   const bool ints = w.type == dtype::i8 || w.type == dtype::i4;
-  if (ints && n <= most_rows_streamed)
+  if (streams(w, n))
     return by_rest<most_rows_streamed>(0, n, [&](std::int32_t, auto num_rows) {
-      w.type == dtype::i8 ? int_stream<i8_weights, num_rows()>(job, w, rows, p0, panels)
-                          : int_stream<i4_weights, num_rows()>(job, w, rows, p0, panels);
+      w.type == dtype::i8 ? int_stream<i8_weights, num_rows()>(job, w, rows, p0, panels, next)
+                          : int_stream<i4_weights, num_rows()>(job, w, rows, p0, panels, next);
     });
   const auto bytes = std::size_t(panels) * w.panel_bytes(), share = bytes / std::size_t(n) + 1;
+  const auto* next_data = next ? next.data() : nullptr;
   by_tiles(n, [&](std::int32_t r, auto num_rows) {
-    for (auto at = share * std::size_t(r); next != nullptr && at < std::min(bytes, share * std::size_t(r + num_rows()));
-         at += 64)
-      fetch_to_l2(next + at);
+    for (auto at = share * std::size_t(r); next && at < std::min(bytes, share * std::size_t(r + num_rows())); at += 64)
+      fetch_to_l2(next_data + at);
     constexpr int R = num_rows();
     if (ints) {
       std::int32_t p = 0;
@@ -100,25 +109,44 @@ void linear(team& t, const linear_args& a) {
   const auto across = (panels + panels_per_item - 1) / panels_per_item, rows_each = rows_per_item(t, a.rows, across);
   const auto down = (a.rows + rows_each - 1) / rows_each;
   const auto weights = std::int64_t(std::min(panels, panels_per_item)) * panel * w.in;
-  t.parallel(std::int64_t(across) * down, linear_grain(std::min(a.rows, rows_each), weights),
-             [&](std::int64_t begin, std::int64_t end) {
-               linear_row rows[most_rows_per_item];
-               std::int64_t ready = -1;
-               for (auto item = begin; item < end; ++item) {
-                 const auto part = item / across; // its rows stay while the weights pass
-                 const auto first = std::int32_t(part) * rows_each, n = std::min(rows_each, a.rows - first);
-                 if (ready != part)
-                   ready_rows(
-                       job, w, n, rows, [&](std::int32_t r) { return std::int64_t(first) + r; },
-                       [&](std::int32_t r) { return a.y + (std::int64_t(first) + r) * a.y_stride; });
-                 ready = part;
-                 const auto p0 = std::int32_t(item % across) * panels_per_item;
-                 const auto* next =
-                     w.data.data() + std::size_t(job.first_panel + p0 + panels_per_item) * w.panel_bytes();
-                 run_item(job, w, rows, n, p0, std::min(panels_per_item, panels - p0),
-                          p0 + 2 * panels_per_item <= panels ? next : nullptr);
-               }
-             });
+  share_out(t, std::int64_t(across) * down, linear_grain(std::min(a.rows, rows_each), weights), streams(w, a.rows),
+            [&](std::int64_t begin, std::int64_t end) {
+              linear_row rows[most_rows_per_item];
+              std::int64_t ready = -1;
+              for (auto item = begin; item < end; ++item) {
+                const auto part = item / across; // its rows stay while the weights pass
+                const auto first = std::int32_t(part) * rows_each, n = std::min(rows_each, a.rows - first);
+                if (ready != part)
+                  ready_rows(
+                      job, w, n, rows, [&](std::int32_t r) { return std::int64_t(first) + r; },
+                      [&](std::int32_t r) { return a.y + (std::int64_t(first) + r) * a.y_stride; });
+                ready = part;
+                const auto p0 = std::int32_t(item % across) * panels_per_item;
+                next_panels next;
+                if (p0 + 2 * panels_per_item <= panels && item + 1 < end)
+                  next = {&w, job.first_panel + p0 + panels_per_item};
+                run_item(job, w, rows, n, p0, std::min(panels_per_item, panels - p0), next);
+              }
+            });
+}
+
+/// The first panels that each thread will be dealt, as far as they fit its L2 beside what else is there.
+void prefetch(team& t, const prefetch_args& a) {
+  const auto& w = *a.weight;
+  const auto panels = w.out_padded() / panel, across = (panels + panels_per_item - 1) / panels_per_item;
+  const auto weights = std::int64_t(std::min(panels, panels_per_item)) * panel * w.in;
+  if (!streams(w, a.rows) || across <= linear_grain(a.rows, weights)) return;
+  const auto most = (std::int64_t(512) << 10) / std::int64_t(w.panel_bytes());
+  for (int i = 0; i < t.num_threads(); ++i) {
+    const auto range = t.dealt(across, i);
+    const auto first = range.begin * panels_per_item,
+               count = std::max<std::int64_t>(
+                   0, std::min(most, std::min<std::int64_t>(range.end * panels_per_item, panels) - first));
+    const next_panels begin{&w, std::int32_t(first)};
+    t.prefetch(i, {{begin.data(), std::size_t(count) * w.panel_bytes()},
+                   {reinterpret_cast<const std::byte*>(begin.scales()),
+                    std::size_t(count * w.groups()) * panel * sizeof(float)}});
+  }
 }
 
 /// Some rows of one expert.
@@ -156,7 +184,7 @@ void grouped_linear(team& t, const grouped_linear_args& a) {
   const auto num_parts = part_rows(a.offsets, a.num_experts, rows_per_item(t, total, across), &parts);
   const auto grain = linear_grain(total / num_parts, std::int64_t(shape.in) * panel * panels / across);
   const auto row_bytes = std::int64_t(shape.out) * std::int64_t(bits(a.y_type) / 8);
-  t.parallel(num_parts * across, grain, [&](std::int64_t begin, std::int64_t end) {
+  share_out(t, num_parts * across, grain, total == num_parts, [&](std::int64_t begin, std::int64_t end) {
     linear_row rows[most_rows_per_item];
     std::int64_t ready = -1;
     for (auto item = begin; item < end; ++item) {
@@ -169,11 +197,11 @@ void grouped_linear(team& t, const grouped_linear_args& a) {
             [&](std::int32_t r) { return static_cast<std::byte*>(a.y) + (std::int64_t(part.first) + r) * row_bytes; });
       ready = item / across;
       const auto p0 = std::int32_t(item % across) * panels_per_item;
-      const std::byte* next = nullptr;
-      if (p0 + 2 * panels_per_item <= panels)
-        next = w.data.data() + std::size_t(p0 + panels_per_item) * w.panel_bytes();
+      next_panels next;
+      if (p0 + 2 * panels_per_item <= panels && item + 1 < end)
+        next = {&w, p0 + panels_per_item};
       else if (item + 1 < end && panels >= panels_per_item)
-        next = a.weight[parts[(item + 1) / across].expert]->data.data();
+        next = {a.weight[parts[(item + 1) / across].expert], 0};
       run_item(job, w, rows, part.num_rows, p0, std::min(panels_per_item, panels - p0), next);
     }
   });

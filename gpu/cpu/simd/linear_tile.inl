@@ -158,15 +158,29 @@ template <class Weights, int R, int P, bool grouped>
       });
 }
 
-/// Panels [p0, p0 + panels) one after the other: one stream of weights, and one of scales.
+/// Panels of some weight that a thread will want next, or none.
+struct next_panels {
+  const packed_weight* weight = nullptr;
+  std::int32_t panel = 0;
+
+  explicit operator bool() const { return weight != nullptr; }
+  [[nodiscard]] const std::byte* data() const {
+    return weight->data.data() + std::size_t(panel) * weight->panel_bytes();
+  }
+  [[nodiscard]] const float* scales() const { return weight->panel_scales(panel); }
+};
+
+/// Panels [p0, p0 + panels) one after the other: one stream of weights, and one of scales. Both go on in `next`.
 template <class Weights, int R>
 [[gnu::noinline]] void int_stream(const linear_job& job, const packed_weight& w, const linear_row* rows,
-                                  std::int32_t p0, std::int32_t panels) {
+                                  std::int32_t p0, std::int32_t panels, const next_panels& next) {
   const bool grouped = job.x->scale_group != 0;
   const auto* weights = w.data.data() + std::size_t(job.first_panel + p0) * w.panel_bytes();
   const auto* w_scale = w.panel_scales(job.first_panel + p0);
   const auto scale_words = std::ptrdiff_t(w.groups()) * panel;
+  const auto *end = weights + std::size_t(panels) * w.panel_bytes(), *next_data = next ? next.data() : nullptr;
   for (auto p = p0; p < p0 + panels; ++p, weights += w.panel_bytes(), w_scale += scale_words) {
+    const auto* next_scale = p + 1 < p0 + panels ? w_scale + scale_words : next ? next.scales() : w_scale;
     f32x16 y[R];
     for (auto& sum : y) sum = all(0.0f);
     for (std::int32_t g = 0; g < job.num_runs; ++g) {
@@ -180,8 +194,11 @@ template <class Weights, int R>
         acc[r][0] = all(rows[0].correction[g * rows[0].stride + r]);
         if (chains > 1) acc[r][chains - 1] = all(std::int32_t{0});
       }
-      for (int step = 0; step < steps; ++step, from += Weights::bytes_per_8k) {
-        for (std::size_t line = 0; line < Weights::bytes_per_8k; line += 64) fetch_early(from + stream_ahead + line);
+      const auto left = end - from;
+      const auto* ahead = left > stream_ahead ? from + stream_ahead : next ? next_data + (stream_ahead - left) : from;
+      fetch_early(next_scale + run.weight_group * panel);
+      for (int step = 0; step < steps; ++step, from += Weights::bytes_per_8k, ahead += Weights::bytes_per_8k) {
+        for (std::size_t line = 0; line < Weights::bytes_per_8k; line += 64) fetch_early(ahead + line);
         const auto even = Weights::at(from, 0), odd = Weights::at(from, 1);
 #pragma GCC unroll 8
         for (int r = 0; r < R; ++r) {

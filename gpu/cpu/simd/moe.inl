@@ -65,7 +65,7 @@ void route(team& t, const route_args& a) {
       ready_rows(
           job, gate, n, rows, [&](std::int32_t r) { return first + r; }, [&](std::int32_t r) { return p + r * width; });
       for (std::int32_t p0 = 0; p0 < panels; p0 += panels_per_item)
-        run_item(job, gate, rows, n, p0, std::min(panels_per_item, panels - p0), nullptr);
+        run_item(job, gate, rows, n, p0, std::min(panels_per_item, panels - p0), {});
       for (std::int32_t r = 0; r < n; ++r)
         choose_experts(a, p + r * width, a.expert + (first + r) * a.top_k, a.weight + (first + r) * a.top_k);
     }

@@ -68,23 +68,21 @@ QUADRANT_WORD void dot_tile(const std::byte* w, std::size_t panel_bytes, const s
 }
 
 /// One panel after the other of what lies in one piece: finished(p, sums) with R sums over k in [0, 8 * steps) each.
-/// beside() is called with each 64 bytes: a place to fetch what comes later. Memory is read in order, so that the
+/// With each 128 bytes, `Ahead` lines are fetched at `ahead`, which moves on. Memory is read in order, so that the
 /// processor's own prefetching works: several panels at once were read from DRAM at two thirds of this rate.
-template <class Weights, int R, class Beside, class Finished>
+template <class Weights, int R, int Ahead, class Finished>
 QUADRANT_WORD void dot_stream(const std::byte* w, std::size_t panel_bytes, std::int32_t panels,
-                              const std::byte* const* x, int steps, Beside beside, Finished finished) {
+                              const std::byte* const* x, int steps, const std::byte*& ahead, Finished finished) {
   constexpr int chains = 2 * R <= most_rows_streamed ? 2 : 1; // of even and of odd words: integers have no order
-  constexpr int lines = int(Weights::bytes_per_8k / 64);
   for (std::int32_t p = 0; p < panels; ++p) {
     const auto* from = w + std::size_t(p) * panel_bytes;
     i32x16 acc[R][chains];
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r)
       for (auto& sum : acc[r]) sum = all(std::int32_t{0});
-    for (int step = 0; step < steps; ++step) {
-      for (int line = 0; line < lines; ++line) beside();
-      const auto even = Weights::at(from + std::size_t(step) * Weights::bytes_per_8k, 0),
-                 odd = Weights::at(from + std::size_t(step) * Weights::bytes_per_8k, 1);
+    for (int step = 0; step < steps; ++step, from += Weights::bytes_per_8k) {
+      for (int i = 0; i < Ahead; ++i, ahead += 64) fetch_early(ahead);
+      const auto even = Weights::at(from, 0), odd = Weights::at(from, 1);
 #pragma GCC unroll 8
       for (int r = 0; r < R; ++r) {
         Weights::dot(acc[r][0], even, all_quads(x[r] + step * 8));

@@ -14,16 +14,16 @@ QUADRANT_WORD void turn_4x4(const std::byte* const* rows, std::ptrdiff_t offset,
   put(0, a), put(1, b), put(2, c), put(3, d);
 }
 
-/// 64 rows of `dwords` dwords to [4 panels][dwords][16 positions].
-void turn_to_panels(const std::byte* const* rows, std::int32_t dwords, std::byte* to) {
-  for (std::int32_t j = 0; j < block_tokens; j += 4)
+/// `count` rows (times 4) of `dwords` dwords to [4 panels][dwords][16 positions].
+void turn_to_panels(const std::byte* const* rows, std::int32_t count, std::int32_t dwords, std::byte* to) {
+  for (std::int32_t j = 0; j < count; j += 4)
     for (std::int32_t d = 0; d < dwords; d += 4)
       turn_4x4(rows + j, std::ptrdiff_t(d) * 4, to + (std::ptrdiff_t(j / 16) * dwords + d) * 64 + j % 16 * 4, 64);
 }
 
-/// 64 rows of D bytes to [D/16 panels][16][16 of D][4 positions].
-void turn_values(const std::byte* const* rows, std::int32_t head_dim, std::byte* to) {
-  for (std::int32_t j = 0; j < block_tokens; j += 4)
+/// `count` rows (times 4) of D bytes to [D/16 panels][16][16 of D][4 positions].
+void turn_values(const std::byte* const* rows, std::int32_t count, std::int32_t head_dim, std::byte* to) {
+  for (std::int32_t j = 0; j < count; j += 4)
     for (std::int32_t d = 0; d < head_dim; d += 16) {
       const auto row = [&](int i) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows[j + i] + d)); };
       const auto a = row(0), b = row(1), c = row(2), e = row(3);

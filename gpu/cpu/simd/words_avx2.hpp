@@ -6,7 +6,7 @@
 
 #include <immintrin.h>
 
-#define QUADRANT_WORD [[gnu::always_inline]] inline
+#include "gpu/cpu/simd/words_any.hpp"
 
 namespace quadrant::gpu::simd {
 namespace {
@@ -225,15 +225,6 @@ QUADRANT_WORD void dot_u8_i8(__m256i& acc, __m256i u8, __m256i i8) {
   acc = _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(u8, i8), _mm256_set1_epi16(1)));
 }
 
-QUADRANT_WORD void fetch_early(const void* p) { _mm_prefetch(p, _MM_HINT_T0); }
-QUADRANT_WORD void fetch_to_l2(const void* p) { _mm_prefetch(p, _MM_HINT_T1); }
-inline constexpr std::size_t stream_ahead = 4096; ///< bytes: a DRAM access at the rate of one core
-
-/// The compiler keeps what p points to in memory, and in no register.
-template <class T>
-QUADRANT_WORD void in_memory(T* p) {
-  asm volatile("" : : "r"(p) : "memory");
-}
 /// The compiler no longer knows what x holds.
 QUADRANT_WORD void hide(__m256i& x) { asm volatile("" : "+x"(x)); }
 QUADRANT_WORD void hide(i32x16& x) {

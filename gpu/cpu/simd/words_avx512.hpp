@@ -12,7 +12,7 @@
 
 #include <immintrin.h>
 
-#define QUADRANT_WORD [[gnu::always_inline]] inline
+#include "gpu/cpu/simd/words_any.hpp"
 
 namespace quadrant::gpu::simd {
 namespace {
@@ -137,15 +137,6 @@ QUADRANT_WORD void dot_u8_i8(i32x16& acc, __m512i u8, __m512i i8) {
   acc = sum;
 }
 
-QUADRANT_WORD void fetch_early(const void* p) { _mm_prefetch(p, _MM_HINT_T0); }
-QUADRANT_WORD void fetch_to_l2(const void* p) { _mm_prefetch(p, _MM_HINT_T1); }
-inline constexpr std::size_t stream_ahead = 4096; ///< bytes: a DRAM access at the rate of one core
-
-/// The compiler keeps what p points to in memory, and in no register.
-template <class T>
-QUADRANT_WORD void in_memory(T* p) {
-  asm volatile("" : : "r"(p) : "memory");
-}
 /// The compiler no longer knows what x holds.
 QUADRANT_WORD void hide(__m512i& x) { asm volatile("" : "+v"(x)); }
 
