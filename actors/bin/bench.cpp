@@ -11,6 +11,7 @@
 #include "gpu/bench/kernel_bench.hpp"
 #include "gpu/bench/machine.hpp"
 #include "model/bench/model_bench.hpp"
+#include "transport/bench/transport_bench.hpp"
 
 namespace quadrant::bin {
 namespace {
@@ -126,6 +127,45 @@ int bench_model(model_flags& flags) {
   return done ? written() : fail(done.error());
 }
 
+struct transport_flags {
+  transport::bench::transport_bench_options options;
+  bool as_json = false;
+};
+
+void print(const transport::bench::measurement& m) {
+  std::printf(
+      "%-16s %-8s %9llu B  p50 %9.1f us  p99 %9.1f us  %7.3f GB/s (%.2f of raw)  %6.3f CPU-s/GB (%.2f of raw)\n",
+      m.name.c_str(), m.path.c_str(), static_cast<unsigned long long>(m.bytes), m.p50_us, m.p99_us, m.gb_s,
+      m.ratio_to_raw, m.cpu_s_per_gb, m.cpu_ratio_to_raw);
+  std::fflush(stdout);
+}
+
+void print_json(const transport::bench::measurement& m) {
+  const json line{{"name", m.name},
+                  {"path", m.path},
+                  {"bytes", m.bytes},
+                  {"p50_us", m.p50_us},
+                  {"p99_us", m.p99_us},
+                  {"gb_s", m.gb_s},
+                  {"cpu_s_per_gb", m.cpu_s_per_gb},
+                  {"ratio_to_raw", m.ratio_to_raw},
+                  {"cpu_ratio_to_raw", m.cpu_ratio_to_raw}};
+  std::printf("%s\n", line.dump().c_str());
+  std::fflush(stdout);
+}
+
+int bench_transport(transport_flags& flags) {
+  std::size_t measured = 0;
+  flags.options.measured = [&](const auto& m) {
+    ++measured;
+    flags.as_json ? print_json(m) : print(m);
+  };
+  if (const auto done = transport::bench::bench_transport(flags.options); !done) return fail(done.error());
+  if (measured > 0) return written();
+  std::fprintf(stderr, "quadrant bench transport: no measurement's name holds '%s'\n", flags.options.only.c_str());
+  return 2;
+}
+
 } // namespace
 
 command add_bench(CLI::App& program) {
@@ -155,7 +195,15 @@ command add_bench(CLI::App& program) {
       ->delimiter(',')
       ->capture_default_str()
       ->check(CLI::Range(0, 1 << 20));
-  return {app, [flags, device, kernels, of_model] {
+  auto* wire = app->add_subcommand("transport", "Tensor transfers against raw sockets and memcpy");
+  const auto of_wire = std::make_shared<transport_flags>();
+  wire->add_flag("--json", of_wire->as_json, "one JSON object a line");
+  wire->add_option("--only", of_wire->options.only, "those whose name holds this");
+  wire->add_option("--rounds", of_wire->options.rounds, "in which the paths take turns")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1000));
+  return {app, [flags, device, kernels, of_model, wire, of_wire] {
+            if (wire->parsed()) return bench_transport(*of_wire);
             if (device->parsed()) return bench_device(*flags);
             return kernels->parsed() ? bench_kernels(*flags) : bench_model(*of_model);
           }};

@@ -51,6 +51,20 @@ def kernels_stand_beside_their_limits(program):
     check(status == 2 and "no such kernel" in err and err.count("\n") == 1, (status, out, err))
 
 
+def transfers_stand_beside_raw_sockets(program):
+    """bench transport prints one object a line: each path beside a raw socket and memcpy of the same run"""
+    lines = lines_of(program, "bench", "transport", "--rounds", 1)
+    keys = {"name", "path", "bytes", "p50_us", "p99_us", "gb_s", "cpu_s_per_gb", "ratio_to_raw", "cpu_ratio_to_raw"}
+    check(all(set(m) == keys and m["gb_s"] > 0 and 0 < m["p50_us"] <= m["p99_us"] for m in lines if m["path"] != "memcpy"), lines)
+    check({(m["name"], m["path"]) for m in lines} >= {("stream", "raw"), ("stream", "memcpy"), ("stream", "tcp"),
+                                                      ("stream_checksum", "tcp"), ("ping", "raw"), ("ping", "tcp")}, lines)
+    check({m["bytes"] for m in lines} == {256, 4096, 65536, 1 << 20, 16 << 20}, lines)
+    check(all(m["ratio_to_raw"] == m["cpu_ratio_to_raw"] == 1 for m in lines if m["path"] == "raw"), lines)
+    check({m["name"] for m in lines_of(program, "bench", "transport", "--rounds", 1, "--only", "ping")} == {"ping"}, "--only")
+    status, out, err = call(program, "bench", "transport", "--only", "no such name")
+    check(status == 2 and "no such name" in err and err.count("\n") == 1, (status, out, err))
+
+
 def a_random_checkpoint_serves(program):
     """make-random writes what run and bench model take, the same for the same seed"""
     with tempfile.TemporaryDirectory() as folder:
@@ -79,4 +93,4 @@ def a_random_checkpoint_serves(program):
 
 
 if __name__ == "__main__":
-    main([device_says_what_and_why, kernels_stand_beside_their_limits, a_random_checkpoint_serves], sys.argv[1])
+    main([device_says_what_and_why, kernels_stand_beside_their_limits, transfers_stand_beside_raw_sockets, a_random_checkpoint_serves], sys.argv[1])

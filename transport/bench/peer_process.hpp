@@ -1,0 +1,56 @@
+// transport/bench/peer_process.hpp: the other side of a benchmark, in a process of its own: one that takes and answers.
+//
+//   here ═ raw socket ═▶ a loop of recv (and send)
+//   here ═ endpoint ═══▶ memory, an inbox that takes, an inbox that answers
+// Threads one owner; made while this process has one thread, because it forks
+#pragma once
+#include <cstdint>
+#include <vector>
+
+#include "transport/bench/raw_socket.hpp"
+#include "transport/endpoint.hpp"
+
+#include <sys/types.h>
+
+namespace quadrant::transport::bench {
+
+inline constexpr std::size_t memory_bytes = std::size_t{64} << 20; ///< of each side: beyond the caches
+
+/// How a message to `echo` begins: where it comes back to. Both sides are one program: plain bytes.
+struct reply_to {
+  std::uint64_t endpoint = 0;
+  std::uint32_t port = 0, inbox = 0;
+};
+
+/// What a raw connection asks for, once a run.
+struct raw_request {
+  std::uint64_t bytes = 0, count = 0;
+  std::uint64_t echo = 0; ///< 1: each message comes back; 0: one byte comes back, after the last
+};
+
+class peer_process {
+public:
+  /// Errors  std::system_error
+  peer_process();
+  ~peer_process(); ///< it ends with this
+  peer_process(const peer_process&) = delete;
+  peer_process& operator=(const peer_process&) = delete;
+
+  [[nodiscard]] const raw_socket& raw() const noexcept { return raw_; }
+  [[nodiscard]] const address& sink() const noexcept { return sink_; }
+  [[nodiscard]] const address& echo() const noexcept { return echo_; }
+  [[nodiscard]] const remote_span& memory() const noexcept { return memory_; }
+  [[nodiscard]] double cpu_seconds() const; ///< of all its threads so far
+
+private:
+  struct greeting;
+  pid_t pid_ = -1;
+  raw_socket control_, raw_;
+  address sink_, echo_;
+  remote_span memory_;
+};
+
+/// Of this process.
+double own_cpu_seconds();
+
+} // namespace quadrant::transport::bench

@@ -1,0 +1,280 @@
+#include "transport/bench/transport_bench.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <future>
+#include <map>
+#include <memory>
+#include <system_error>
+
+#include "config/clock.hpp"
+#include "config/progress.hpp"
+#include "transport/bench/peer_process.hpp"
+
+namespace quadrant::transport::bench {
+namespace {
+
+double now_us() { return double(steady_clock::monotonic_ns()) * 1e-3; }
+
+double part(std::vector<double> list, double p) {
+  if (list.empty()) return 0;
+  std::ranges::sort(list);
+  return list[std::min(list.size() - 1, std::size_t(double(list.size()) * p))];
+}
+double median(const std::vector<double>& list) { return part(list, 0.5); }
+
+/// One run of one path.
+struct run_figures {
+  double gb_s = 0, cpu_s_per_gb = 0;
+  std::vector<double> alone_us; ///< each transfer that had the path to itself
+};
+
+/// The rounds of one path at one size.
+struct series {
+  std::vector<double> gb_s, cpu, alone_us, ratio, cpu_ratio;
+};
+
+/// How much a run of one size moves: long enough to be measured, short enough for many rounds.
+struct amount {
+  std::uint64_t count, under_way, alone;
+};
+amount amount_for(std::uint64_t bytes) {
+  const auto total = std::clamp<std::uint64_t>(bytes * 20'000, 4 << 20, 256 << 20);
+  return {.count = std::max<std::uint64_t>(4, std::min<std::uint64_t>(total / bytes, 20'000)),
+          .under_way = std::clamp<std::uint64_t>((4 << 20) / bytes, 4, 64),
+          .alone = std::clamp<std::uint64_t>((16 << 20) / bytes, 3, 200)};
+}
+
+/// Where the n-th transfer of `bytes` lies in a memory of `size`: one after the other, so that caches do not help.
+std::uint64_t place_of(std::uint64_t n, std::uint64_t bytes, std::uint64_t size) { return n % (size / bytes) * bytes; }
+
+class transport_bench {
+public:
+  explicit transport_bench(const transport_bench_options& options)
+      : options_(options), memory_(memory_bytes), other_(memory_bytes),
+        wire_(std::move(make_endpoint({.cluster_token = "bench"})).value()) {
+    std::ranges::fill(memory_, std::byte{1});
+    std::ranges::fill(other_, std::byte{2});
+    source_ = wire_->register_memory(memory_);
+    auto self = wire_->self();
+    self.inbox = wire_->open_inbox([this](std::span<const std::byte>) { answered(); });
+    back_ = {self.endpoint, self.port, self.inbox};
+  }
+
+  void run_all() {
+    for (const std::uint64_t bytes : {256, 4 << 10, 64 << 10, 1 << 20, 16 << 20}) stream(bytes);
+    ping(256);
+  }
+
+private:
+  using path_run = std::function<run_figures(std::uint64_t bytes)>;
+  [[nodiscard]] bool wanted(const char* name) const {
+    return std::string(name).find(options_.only) != std::string::npos;
+  }
+
+  /// Paths of one size take turns; the first is what the others are measured against.
+  void take_turns(const std::vector<std::pair<std::string, std::string>>& names, const std::vector<path_run>& paths,
+                  std::uint64_t bytes, bool latency) {
+    std::vector<series> all(paths.size());
+    for (const auto& path : paths) path(bytes); // connections, pages
+    for (int round = 0; round < options_.rounds; ++round) {
+      progress::report("measuring " + names.back().first + " of " + std::to_string(bytes) + " bytes",
+                       std::uint64_t(round), std::uint64_t(options_.rounds), "rounds");
+      run_figures raw;
+      for (std::size_t i = 0; i < paths.size(); ++i) {
+        const auto f = paths[i](bytes);
+        if (i == 0) raw = f;
+        auto& s = all[i];
+        s.gb_s.push_back(f.gb_s);
+        s.cpu.push_back(f.cpu_s_per_gb);
+        s.alone_us.insert(s.alone_us.end(), f.alone_us.begin(), f.alone_us.end());
+        s.ratio.push_back(latency ? median(f.alone_us) / median(raw.alone_us) : f.gb_s / raw.gb_s);
+        s.cpu_ratio.push_back(f.cpu_s_per_gb / raw.cpu_s_per_gb);
+      }
+    }
+    progress::clear();
+    for (std::size_t i = 0; i < paths.size(); ++i) {
+      const auto& s = all[i];
+      options_.measured({.name = names[i].first,
+                         .path = names[i].second,
+                         .bytes = bytes,
+                         .p50_us = part(s.alone_us, 0.5),
+                         .p99_us = part(s.alone_us, 0.99),
+                         .gb_s = median(s.gb_s),
+                         .cpu_s_per_gb = median(s.cpu),
+                         .ratio_to_raw = median(s.ratio),
+                         .cpu_ratio_to_raw = median(s.cpu_ratio)});
+    }
+  }
+
+  void stream(std::uint64_t bytes) {
+    if (!wanted("stream") && !wanted("stream_checksum")) return;
+    take_turns({{"stream", "raw"}, {"stream", "memcpy"}, {"stream", "tcp"}, {"stream_checksum", "tcp"}},
+               {[this](std::uint64_t n) { return raw_stream(n); }, [this](std::uint64_t n) { return copies(n); },
+                [this](std::uint64_t n) { return transfers(n, false); },
+                [this](std::uint64_t n) { return transfers(n, true); }},
+               bytes, false);
+  }
+
+  void ping(std::uint64_t bytes) {
+    if (!wanted("ping")) return;
+    take_turns({{"ping", "raw"}, {"ping", "tcp"}},
+               {[this](std::uint64_t n) { return raw_ping(n); }, [this](std::uint64_t n) { return message_ping(n); }},
+               bytes, true);
+  }
+
+  /// Times fn, which moves `bytes` in all; both processes count.
+  template <class Fn>
+  void timed(run_figures& f, double bytes, Fn fn) {
+    const auto cpu = own_cpu_seconds() + peer_.cpu_seconds();
+    const auto start = now_us();
+    fn();
+    f.gb_s = bytes / (now_us() - start) * 1e-3;
+    f.cpu_s_per_gb = (own_cpu_seconds() + peer_.cpu_seconds() - cpu) / (bytes * 1e-9);
+  }
+
+  run_figures raw_stream(std::uint64_t bytes) {
+    const auto much = amount_for(bytes);
+    run_figures f;
+    std::byte one{};
+    const auto run = [&](std::uint64_t count) {
+      const raw_request r{.bytes = bytes, .count = count, .echo = 0};
+      peer_.raw().send_all(std::as_bytes(std::span(&r, 1)));
+      for (std::uint64_t i = 0; i < count; ++i)
+        peer_.raw().send_all(std::span(memory_).subspan(place_of(i, bytes, memory_.size()), bytes));
+      if (!peer_.raw().receive_all(std::span(&one, 1))) throw std::system_error(ECONNRESET, std::generic_category());
+    };
+    timed(f, double(bytes * much.count), [&] { run(much.count); });
+    for (std::uint64_t i = 0; i < much.alone; ++i) {
+      const auto start = now_us();
+      run(1);
+      f.alone_us.push_back(now_us() - start);
+    }
+    return f;
+  }
+
+  run_figures copies(std::uint64_t bytes) {
+    const auto much = amount_for(bytes);
+    run_figures f;
+    const auto copy = [&](std::uint64_t i) {
+      const auto at = place_of(i, bytes, memory_.size());
+      std::memcpy(other_.data() + at, memory_.data() + at, bytes);
+    };
+    timed(f, double(bytes * much.count), [&] {
+      for (std::uint64_t i = 0; i < much.count; ++i) copy(i);
+    });
+    for (std::uint64_t i = 0; i < much.alone; ++i) {
+      const auto start = now_us();
+      copy(i);
+      f.alone_us.push_back(now_us() - start);
+    }
+    return f;
+  }
+
+  /// `count` transfers, some under way at any time; each completion submits the next.
+  struct flow {
+    std::uint64_t bytes, count;
+    bool checksum;
+    std::atomic<std::uint64_t> next{0}, left{0};
+    std::promise<result<void>> ended{};
+    std::atomic<bool> has_failed{false};
+  };
+  void submit_next(flow& f) {
+    const auto i = f.next.fetch_add(1);
+    if (i >= f.count) return;
+    const auto at = place_of(i, f.bytes, memory_.size());
+    transfer what{.slices = {{std::span(memory_).subspan(at, f.bytes), {peer_.memory().key, at, f.bytes}}},
+                  .message = {},
+                  .kind = traffic::kv,
+                  .checksum = f.checksum};
+    wire_->submit(peer_.sink(), std::move(what), [this, &f](const result<void>& outcome) {
+      if (!outcome && !f.has_failed.exchange(true)) return f.ended.set_value(outcome);
+      if (f.has_failed) return;
+      submit_next(f);
+      if (f.left.fetch_sub(1) == 1) f.ended.set_value({});
+    });
+  }
+  void flow_of(std::uint64_t bytes, std::uint64_t count, std::uint64_t under_way, bool checksum) {
+    flow f{.bytes = bytes, .count = count, .checksum = checksum, .left = count};
+    for (std::uint64_t i = 0; i < std::min(under_way, count); ++i) submit_next(f);
+    if (const auto outcome = f.ended.get_future().get(); !outcome)
+      throw std::system_error(ECONNRESET, std::generic_category(), outcome.error().message);
+  }
+  run_figures transfers(std::uint64_t bytes, bool checksum) {
+    const auto much = amount_for(bytes);
+    run_figures f;
+    timed(f, double(bytes * much.count), [&] { flow_of(bytes, much.count, much.under_way, checksum); });
+    for (std::uint64_t i = 0; i < much.alone; ++i) {
+      const auto start = now_us();
+      flow_of(bytes, 1, 1, checksum);
+      f.alone_us.push_back(now_us() - start);
+    }
+    return f;
+  }
+
+  static constexpr int pings = 3000;
+  run_figures raw_ping(std::uint64_t bytes) {
+    run_figures f;
+    std::vector<std::byte> message(bytes);
+    timed(f, 2.0 * double(bytes) * pings, [&] {
+      const raw_request r{.bytes = bytes, .count = pings, .echo = 1};
+      peer_.raw().send_all(std::as_bytes(std::span(&r, 1)));
+      for (int i = 0; i < pings; ++i) {
+        const auto start = now_us();
+        peer_.raw().send_all(message);
+        if (!peer_.raw().receive_all(message)) throw std::system_error(ECONNRESET, std::generic_category());
+        f.alone_us.push_back(now_us() - start);
+      }
+    });
+    return f;
+  }
+
+  run_figures message_ping(std::uint64_t bytes) {
+    run_figures f;
+    timed(f, 2.0 * double(bytes) * pings, [&] {
+      pongs_ = {.message = std::vector<std::byte>(std::max<std::size_t>(bytes, sizeof back_))};
+      std::memcpy(pongs_.message.data(), &back_, sizeof back_);
+      auto ended = pongs_.ended.get_future();
+      send_ping();
+      ended.get();
+    });
+    f.alone_us = std::move(pongs_.us);
+    return f;
+  }
+  void send_ping() {
+    pongs_.start = now_us();
+    wire_->submit(peer_.echo(), {.slices = {}, .message = pongs_.message}, {});
+  }
+  void answered() { // on the transport's thread
+    pongs_.us.push_back(now_us() - pongs_.start);
+    pongs_.us.size() < pings ? send_ping() : pongs_.ended.set_value();
+  }
+  struct pong_run {
+    std::vector<std::byte> message;
+    std::vector<double> us{};
+    double start = 0;
+    std::promise<void> ended{};
+  };
+
+  const transport_bench_options& options_;
+  peer_process peer_; ///< before this process has a second thread
+  std::vector<std::byte> memory_, other_;
+  pong_run pongs_;
+  std::unique_ptr<endpoint> wire_; ///< ends before what its inbox uses
+  remote_span source_;
+  reply_to back_;
+};
+
+} // namespace
+
+result<void> bench_transport(const transport_bench_options& options) {
+  try {
+    transport_bench(options).run_all();
+    return {};
+  } catch (const std::system_error& e) {
+    return {errc::unavailable, std::string("the benchmark of the transport cannot run: ") + e.what()};
+  }
+}
+
+} // namespace quadrant::transport::bench
