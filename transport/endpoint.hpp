@@ -85,6 +85,7 @@ struct endpoint_options {
   std::uint64_t numerics_id = 0;  ///< likewise: KV of other numerics must never mix in
   std::chrono::milliseconds handshake_timeout{5'000}; ///< for a peer to prove itself
   std::chrono::milliseconds stall_timeout{30'000};    ///< for more bytes of a transfer that has begun to arrive
+  std::chrono::microseconds busy_poll{50}; ///< for which the transport thread looks on after an event before it sleeps
 };
 
 class endpoint {

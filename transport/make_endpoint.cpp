@@ -57,7 +57,7 @@ public:
         home_{regions_, inboxes_,
               tcp::identity{self_.endpoint, options_.numerics_id, options_.cluster_token, options_.handshake_timeout,
                             options_.stall_timeout},
-              [this](std::uint64_t n) { bytes_received_ += n; }},
+              bulk_, [this](std::uint64_t n) { bytes_received_ += n; }},
         acceptor_(io_), timer_(io_), work_(io_.get_executor()) {}
 
   result<void> listen() {
@@ -75,7 +75,7 @@ public:
       self_.port = acceptor_.local_endpoint().port();
     }
     tick();
-    thread_ = std::thread([this] { io_.run(); });
+    thread_ = std::thread([this] { serve(); });
     return {};
   }
 
@@ -140,6 +140,31 @@ public:
   }
 
 private:
+  /// The life of the I/O thread. After an event it looks for the next one for a while before it sleeps, because to be
+  /// woken takes longer than most answers; not where much is under way, and the more seldom the more often it looked in
+  /// vain: the other side may need this very core.
+  void serve() {
+    int in_vain = 0, leave_out = 0;
+    while (!io_.stopped()) {
+      io_.run_one();
+      io_.poll();
+      if (leave_out > 0) {
+        --leave_out;
+        continue;
+      }
+      if (bulk_.any() || options_.busy_poll.count() == 0) continue;
+      in_vain = look_on() ? 0 : std::min(in_vain + 1, 6);
+      leave_out = (1 << in_vain) - 1;
+    }
+  }
+  /// True where something came in time.
+  bool look_on() {
+    const auto end = std::chrono::steady_clock::now() + options_.busy_poll;
+    bool came = false;
+    while (!came && std::chrono::steady_clock::now() < end) came = io_.poll() > 0;
+    return came;
+  }
+
   /// The loopback path: the submitting thread carries the bytes and delivers the message.
   result<void> copy_here(const address& to, const transfer& what) {
     for (const auto& s : what.slices) {
@@ -156,7 +181,7 @@ private:
   std::shared_ptr<tcp::outgoing> peer_for(const address& to) {
     auto& peer = outgoing_[to.endpoint];
     if (!peer || peer->dead())
-      peer = std::make_shared<tcp::outgoing>(io_, home_.self, to, [this](std::uint64_t n) { bytes_sent_ += n; });
+      peer = std::make_shared<tcp::outgoing>(io_, home_.self, to, bulk_, [this](std::uint64_t n) { bytes_sent_ += n; });
     peers_ = outgoing_.size() + incoming_.size();
     return peer;
   }
@@ -198,6 +223,7 @@ private:
   region_table regions_;
   inbox_table inboxes_;
   std::atomic<std::uint64_t> bytes_sent_{0}, bytes_received_{0}, in_flight_{0}, peers_{0};
+  tcp::bulk_count bulk_;
   tcp::incoming::house home_;
   asio::io_context io_;
   asio::ip::tcp::acceptor acceptor_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/read.hpp>
 #include <boost/asio/write.hpp>
 
@@ -66,7 +67,7 @@ void incoming::answer_hello(const hello& h) {
                       case verdict::welcome: break;
                       }
                       self->peer_ = id;
-                      self->read_head();
+                      self->go_on();
                     });
 }
 
@@ -77,6 +78,7 @@ void incoming::give_up(std::string_view why) {
 
 void incoming::close() {
   dead_ = true;
+  much_.set(false);
   error_code ignored;
   socket_.close(ignored); // no pending read writes any more: it runs on this thread
   unpin_all();
@@ -103,37 +105,52 @@ void incoming::expire(steady_clock::time_point now) {
   if (now > due_) give_up(peer_ == 0 ? "it did not prove itself in time" : "a transfer stopped arriving half-way");
 }
 
-void incoming::read_head() {
-  due_ = steady_clock::time_point::max(); // it owes nothing
-  asio::async_read(socket_, asio::buffer(head_bytes_), [self = shared_from_this()](error_code e, std::size_t) {
-    if (e) return self->close();
-    const auto head = decode_transfer(self->head_bytes_);
-    if (!head) return self->give_up(head.error().message);
-    self->head_ = *head;
-    self->read_table();
-  });
+void incoming::go_on() {
+  while (!dead_ && !waits_for_acks_) {
+    switch (part_) {
+    case part::head:
+      if (!take_head()) return read_more();
+      part_ = part::table;
+      break;
+    case part::table:
+      if (!take_table()) return read_more();
+      part_ = part::slices;
+      break;
+    case part::slices:
+      if (!take_slices()) return read_more();
+      part_ = part::head;
+      deliver();
+    }
+  }
 }
 
-void incoming::read_table() {
-  due_ = steady_clock::now() + home_.self.stall_timeout;
+bool incoming::take_head() {
+  if (stage_.size() < transfer_head_bytes) return false;
+  const auto head = decode_transfer(stage_.take<transfer_head_bytes>());
+  if (!head) return give_up(head.error().message), false;
+  head_ = *head;
   table_.resize(head_.num_slices * slice_entry_bytes);
   message_.resize(head_.message_bytes);
-  const std::array<asio::mutable_buffer, 2> buffers{asio::buffer(table_), asio::buffer(message_)};
-  asio::async_read(socket_, buffers, [self = shared_from_this()](error_code e, std::size_t) {
-    if (e) return self->close();
-    auto slices = decode_slices(self->table_);
-    if (!slices) return self->give_up(slices.error().message);
-    self->slices_ = std::move(*slices);
-    self->index_ = 0;
-    self->got_ = 0;
-    self->placed_.clear();
-    self->outcome_ = {};
-    self->read_slices();
-  });
+  filled_ = 0;
+  return true;
 }
 
-void incoming::read_slices() {
-  while (index_ < slices_.size()) {
+bool incoming::take_table() {
+  if (filled_ < table_.size()) filled_ += stage_.take(std::span(table_).subspan(filled_));
+  if (filled_ >= table_.size()) filled_ += stage_.take(std::span(message_).subspan(filled_ - table_.size()));
+  if (filled_ < table_.size() + message_.size()) return false;
+  auto slices = decode_slices(table_);
+  if (!slices) return give_up(slices.error().message), false;
+  slices_ = std::move(*slices);
+  index_ = 0;
+  got_ = 0;
+  placed_.clear();
+  outcome_ = {};
+  return true;
+}
+
+bool incoming::take_slices() {
+  for (; index_ < slices_.size(); ++index_, got_ = 0) {
     const auto& to = slices_[index_];
     if (got_ == 0 && outcome_) {
       if (const auto place = home_.regions.pin(to)) {
@@ -144,28 +161,67 @@ void incoming::read_slices() {
         refuse(place.error());
       }
     }
-    if (got_ < to.bytes) return read_some(to.bytes - got_);
-    ++index_;
-    got_ = 0;
+    if (outcome_) {
+      const auto n = stage_.take(place_.subspan(got_));
+      home_.placed(n);
+      got_ += n;
+    } else {
+      const auto n = std::min<std::uint64_t>(stage_.size(), to.bytes - got_);
+      stage_.drop(n);
+      got_ += n;
+    }
+    if (got_ < to.bytes) return false;
   }
-  deliver();
+  return true;
 }
 
-void incoming::read_some(std::uint64_t left) {
-  due_ = steady_clock::now() + home_.self.stall_timeout;
-  const bool in_place = outcome_.ok();
-  if (!in_place) scratch_.resize(scratch_bytes);
-  const auto into =
-      in_place ? place_.subspan(got_) : std::span(scratch_).first(std::min<std::uint64_t>(left, scratch_bytes));
-  socket_.async_read_some(asio::buffer(into.data(), into.size()),
-                          asio::bind_cancellation_slot(stop_read_.slot(), [self = shared_from_this(),
-                                                                           in_place](error_code e, std::size_t bytes) {
+void incoming::read_more() {
+  if (dead_) return;
+  const bool owes = part_ != part::head || stage_.size() > 0;
+  due_ = owes ? steady_clock::now() + home_.self.stall_timeout : steady_clock::time_point::max();
+  std::array<asio::mutable_buffer, 3> into{};
+  const bool in_place = part_ == part::slices && outcome_.ok();
+  if (part_ == part::slices && !in_place) {
+    scratch_.resize(scratch_bytes);
+    into[0] = asio::buffer(scratch_.data(), std::min<std::uint64_t>(slices_[index_].bytes - got_, scratch_bytes));
+  } else {
+    if (in_place) {
+      into[0] = asio::buffer(place_.data() + got_, place_.size() - got_);
+    } else if (part_ == part::table) {
+      const auto of_table = std::min(filled_, table_.size()), of_message = filled_ - of_table;
+      into[0] = asio::buffer(table_.data() + of_table, table_.size() - of_table);
+      into[1] = asio::buffer(message_.data() + of_message, message_.size() - of_message);
+    }
+    const auto room = stage_.room();
+    into[2] = asio::buffer(room.data(), room.size());
+  }
+  socket_.async_read_some(into, asio::bind_cancellation_slot(stop_read_.slot(), [self = shared_from_this(), in_place](
+                                                                                    error_code e, std::size_t bytes) {
                             if (self->dead_) return;
                             if (e && e != asio::error::operation_aborted) return self->close();
-                            self->got_ += bytes;
-                            if (in_place) self->home_.placed(bytes);
-                            self->read_slices();
+                            self->arrived(bytes, in_place);
+                            self->go_on();
                           }));
+}
+
+/// in_place: the read was for a slice in its place, which may have been refused since.
+void incoming::arrived(std::size_t bytes, bool in_place) {
+  switch (part_) {
+  case part::head: break;
+  case part::table: {
+    const auto n = std::min(bytes, table_.size() + message_.size() - filled_);
+    filled_ += n;
+    bytes -= n;
+    break;
+  }
+  case part::slices: {
+    const auto n = std::min<std::uint64_t>(bytes, slices_[index_].bytes - got_);
+    if (in_place) home_.placed(n);
+    got_ += n;
+    bytes -= n;
+  }
+  }
+  stage_.filled(bytes);
 }
 
 void incoming::deliver() {
@@ -174,26 +230,31 @@ void incoming::deliver() {
   unpin_all();
   if (outcome_) outcome_ = home_.inboxes.deliver(head_.inbox, message_);
   answer(outcome_);
-  if (acks_.size() < max_acks)
-    read_head();
-  else
-    waits_for_acks_ = true;
+  waits_for_acks_ = num_acks_ >= max_acks;
 }
 
 void incoming::answer(const result<void>& outcome) {
-  acks_.push_back(
+  const auto bytes =
       outcome ? encode(ack{.id = head_.id}, "")
-              : encode(ack{.id = head_.id, .code = std::uint32_t(outcome.error().code) + 1}, outcome.error().message));
-  if (acks_.size() == 1) write_acks();
+              : encode(ack{.id = head_.id, .code = std::uint32_t(outcome.error().code) + 1}, outcome.error().message);
+  acks_.insert(acks_.end(), bytes.begin(), bytes.end());
+  ++num_acks_;
+  if (std::exchange(acks_posted_, true)) return;
+  asio::post(socket_.get_executor(), [self = shared_from_this()] { self->write_acks(); });
 }
 
 void incoming::write_acks() {
-  asio::async_write(socket_, asio::buffer(acks_.front()), [self = shared_from_this()](error_code e, std::size_t) {
-    if (e) return self->close();
-    self->acks_.pop_front();
-    if (std::exchange(self->waits_for_acks_, false)) self->read_head();
-    if (!self->acks_.empty()) self->write_acks();
-  });
+  if (dead_) return;
+  acks_leaving_.swap(acks_);
+  acks_.clear();
+  asio::async_write(socket_, asio::buffer(acks_leaving_),
+                    [self = shared_from_this(), leaving = num_acks_](error_code e, std::size_t) {
+                      if (e) return self->close();
+                      self->num_acks_ -= leaving;
+                      self->acks_posted_ = !self->acks_.empty();
+                      if (self->acks_posted_) self->write_acks();
+                      if (std::exchange(self->waits_for_acks_, false)) self->go_on();
+                    });
 }
 
 } // namespace quadrant::transport::tcp

@@ -4,13 +4,14 @@
 //   challenge ─▶ hello ─▶ welcome ─▶ ┌─▶ head ─▶ table, message ─▶ slices into place ─▶ handler ─▶ ack ─┐
 //                                    │                          └▶ (refused) scratch ──────────────▶    │
 //                                    └──────────────────────────────────────────────────────────────────┘
-// Once a slice is refused, the rest of its transfer is read into a scratch buffer; a malformed frame closes the stream.
+// A read is for the place where the next bytes belong; what it brings beyond that waits in a stage of a few KiB, so small
+// frames come many at a time. Once a slice is refused, the rest of its transfer is read into a scratch buffer; a malformed
+// frame closes the stream. Acknowledgements of one turn leave together, after what the handlers of that turn sent.
 // Holds   pins only while a read into the pinned memory is pending, or the next is about to be
 // Threads everything on the endpoint's I/O thread
 #pragma once
 #include <array>
 #include <chrono>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <vector>
@@ -22,6 +23,7 @@
 #include "transport/inbox_table.hpp"
 #include "transport/region_table.hpp"
 #include "transport/tcp/identity.hpp"
+#include "transport/tcp/stage.hpp"
 
 namespace quadrant::transport::tcp {
 
@@ -31,9 +33,11 @@ public:
     region_table& regions;
     inbox_table& inboxes;
     identity self;
+    bulk_count& bulk;
     std::function<void(std::uint64_t bytes)> placed;
   };
-  incoming(boost::asio::ip::tcp::socket socket, const house& home) : socket_(std::move(socket)), home_(home) {}
+  incoming(boost::asio::ip::tcp::socket socket, const house& home)
+      : socket_(std::move(socket)), home_(home), much_(home.bulk) {}
   ~incoming() { unpin_all(); }
 
   void start();
@@ -48,10 +52,12 @@ public:
 private:
   void read_hello();
   void answer_hello(const hello& h);
-  void read_head();
-  void read_table();
-  void read_slices();
-  void read_some(std::uint64_t left);
+  void go_on();                   ///< uses what has arrived, then reads more
+  [[nodiscard]] bool take_head(); ///< these return false where bytes are missing, or the peer was given up
+  [[nodiscard]] bool take_table();
+  [[nodiscard]] bool take_slices();
+  void read_more();
+  void arrived(std::size_t bytes, bool in_place);
   void deliver();
   void refuse(failure why);
   void answer(const result<void>& outcome);
@@ -61,14 +67,17 @@ private:
 
   boost::asio::ip::tcp::socket socket_;
   const house& home_;
+  bulk_mark much_;
   challenge challenge_ = random_challenge();
   std::array<std::byte, hello_bytes> hello_{};
   std::vector<std::byte> welcome_;
   std::uint64_t peer_ = 0; ///< its endpoint, once it has proved itself
   std::chrono::steady_clock::time_point due_{};
-  std::array<std::byte, transfer_head_bytes> head_bytes_{};
+  stage stage_;
+  enum class part : std::uint8_t { head, table, slices } part_ = part::head; ///< of a frame, that comes next
   transfer_head head_;
   std::vector<std::byte> table_, message_, scratch_;
+  std::size_t filled_ = 0; ///< of table and message
   std::vector<remote_span> slices_;
   std::size_t index_ = 0;           ///< of the slice that is arriving
   std::uint64_t got_ = 0;           ///< bytes of it
@@ -77,7 +86,9 @@ private:
   std::vector<std::uint64_t> pins_; ///< keys held
   result<void> outcome_;            ///< of the transfer that is arriving
   boost::asio::cancellation_signal stop_read_;
-  std::deque<std::vector<std::byte>> acks_;
+  std::vector<std::byte> acks_, acks_leaving_;
+  std::size_t num_acks_ = 0; ///< of both
+  bool acks_posted_ = false; ///< a write of them is to come or under way
   bool waits_for_acks_ = false, dead_ = false;
 };
 

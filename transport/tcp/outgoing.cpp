@@ -1,5 +1,7 @@
 #include "transport/tcp/outgoing.hpp"
 
+#include <algorithm>
+
 #include <boost/asio/connect.hpp>
 #include <boost/asio/read.hpp>
 #include <boost/asio/write.hpp>
@@ -12,8 +14,13 @@ namespace asio = boost::asio;
 using boost::system::error_code;
 using std::chrono::steady_clock;
 
-outgoing::outgoing(asio::io_context& io, const identity& self, address peer, std::function<void(std::uint64_t)> sent)
-    : socket_(io), self_(self), peer_(std::move(peer)), sent_(std::move(sent)) {}
+namespace {
+constexpr std::size_t most_copied = 8 << 10, most_together = 64 << 10; // bytes of a small transfer; of a batch of them
+} // namespace
+
+outgoing::outgoing(asio::io_context& io, const identity& self, address peer, bulk_count& bulk,
+                   std::function<void(std::uint64_t)> sent)
+    : socket_(io), self_(self), peer_(std::move(peer)), much_(bulk), sent_(std::move(sent)) {}
 
 void outgoing::submit(std::uint32_t inbox, transfer what, completion done) {
   if (dead_) return done(failure{errc::peer_lost, "the connection to the peer is closed"});
@@ -27,7 +34,9 @@ void outgoing::submit(std::uint32_t inbox, transfer what, completion done) {
                            .hash = what.checksum ? checksum_of(what.slices) : 0};
   auto bytes = encode(head, what.slices);
   const auto deadline = steady_clock::now() + what.timeout;
-  open_.emplace(id, pending{std::move(what), std::move(done), deadline, std::move(bytes)});
+  std::uint64_t payload = 0;
+  for (const auto& s : what.slices) payload += s.from.size();
+  open_.emplace(id, pending{std::move(what), std::move(done), deadline, std::move(bytes), payload});
   queues_.at(kind).push_back(id);
   if (!std::exchange(dialled_, true)) return connect();
   write_next();
@@ -80,55 +89,88 @@ void outgoing::take_welcome() {
   if (!same(w->answer, prove(self_.token, side::listener, about_)))
     return fail({errc::invalid_argument, peer_name() + " did not prove that it has the cluster token"});
   connected_ = true;
-  read_ack();
+  read_acks();
   write_next();
 }
 
-void outgoing::write_next() {
-  if (!connected_ || writing_ != 0 || dead_) return;
+std::uint64_t outgoing::front_of_queues() {
   for (auto& queue : queues_) {
     while (!queue.empty() && !open_.contains(queue.front())) queue.pop_front(); // expired meanwhile
-    if (queue.empty()) continue;
-    writing_ = queue.front();
-    queue.pop_front();
-    break;
+    if (!queue.empty()) return queue.front();
   }
-  if (writing_ == 0) return;
-  const auto& p = open_.at(writing_);
+  return 0;
+}
+
+std::vector<asio::const_buffer> outgoing::take_batch() {
+  const auto take = [this](std::uint64_t id) {
+    writing_.push_back(id);
+    queues_[std::size_t(open_.at(id).what.kind)].pop_front();
+  };
+  flat_.clear();
+  std::uint64_t id = 0;
+  for (; (id = front_of_queues()) != 0; take(id)) {
+    const auto& p = open_.at(id);
+    const auto size = p.head.size() + p.what.message.size() + p.payload;
+    if (size > most_copied || flat_.size() + size > most_together) break;
+    flat_.insert(flat_.end(), p.head.begin(), p.head.end());
+    flat_.insert(flat_.end(), p.what.message.begin(), p.what.message.end());
+    for (const auto& s : p.what.slices) flat_.insert(flat_.end(), s.from.begin(), s.from.end());
+  }
+  if (!flat_.empty()) return {asio::buffer(flat_)};
+  if (id == 0) return {};
+  take(id);
+  const auto& p = open_.at(id);
   std::vector<asio::const_buffer> buffers{asio::buffer(p.head), asio::buffer(p.what.message)};
+  for (const auto& s : p.what.slices) buffers.emplace_back(s.from.data(), s.from.size());
+  return buffers;
+}
+
+void outgoing::write_next() {
+  if (!connected_ || !writing_.empty() || dead_) return;
+  const auto buffers = take_batch();
+  if (writing_.empty()) return;
   std::uint64_t payload = 0;
-  for (const auto& s : p.what.slices) {
-    buffers.emplace_back(s.from.data(), s.from.size());
-    payload += s.from.size();
-  }
+  for (const auto id : writing_) payload += open_.at(id).payload;
   const auto total = asio::buffer_size(buffers);
+  much_.set(total >= bulk_bytes);
   // Asio would write 64 KiB a call unless told how much is left.
   const auto left = [total](error_code e, std::size_t written) { return e ? 0 : total - written; };
   asio::async_write(socket_, buffers, left, [self = shared_from_this(), payload](error_code e, std::size_t) {
     if (e) return self->fail({errc::peer_lost, "lost " + self->peer_name() + " while sending: " + e.message()});
     self->sent_(payload);
-    const auto id = std::exchange(self->writing_, 0);
-    if (const auto early = std::exchange(self->early_, std::nullopt)) self->finish(id, *early);
+    self->much_.set(false);
+    self->writing_.clear();
+    for (const auto& [id, outcome] : std::exchange(self->early_, {})) self->finish(id, outcome);
     self->write_next();
   });
 }
 
-void outgoing::read_ack() {
-  asio::async_read(socket_, asio::buffer(ack_head_), [self = shared_from_this()](error_code e, std::size_t) {
-    if (e) return self->fail({errc::peer_lost, self->peer_name() + " closed the connection"});
-    const auto a = decode_ack(self->ack_head_);
-    if (!a) return self->fail(a.error());
-    self->ack_text_.resize(a->text_bytes);
-    asio::async_read(self->socket_, asio::buffer(self->ack_text_), [self, a = *a](error_code e2, std::size_t) {
-      if (e2) return self->fail({errc::peer_lost, self->peer_name() + " closed the connection"});
-      const auto outcome = a.code == 0 ? result<void>() : result<void>(errc(a.code - 1), self->ack_text_);
-      if (a.id == self->writing_ && a.id != 0)
-        self->early_ = outcome;
-      else
-        self->finish(a.id, outcome);
-      self->read_ack();
-    });
-  });
+void outgoing::read_acks() {
+  const auto room = stage_.room();
+  socket_.async_read_some(asio::buffer(room.data(), room.size()),
+                          [self = shared_from_this()](error_code e, std::size_t bytes) {
+                            if (e) return self->fail({errc::peer_lost, self->peer_name() + " closed the connection"});
+                            self->stage_.filled(bytes);
+                            if (self->take_acks()) self->read_acks();
+                          });
+}
+
+/// All that have come; false where the connection has ended.
+bool outgoing::take_acks() {
+  while (!dead_ && stage_.size() >= ack_head_bytes) {
+    const auto a = decode_ack(stage_.waiting().first<ack_head_bytes>());
+    if (!a) return fail(a.error()), false;
+    if (stage_.size() < ack_head_bytes + a->text_bytes) break;
+    stage_.drop(ack_head_bytes);
+    std::string text(a->text_bytes, '\0');
+    stage_.take(std::as_writable_bytes(std::span(text)));
+    const auto outcome = a->code == 0 ? result<void>() : result<void>(errc(a->code - 1), std::move(text));
+    if (std::ranges::find(writing_, a->id) != writing_.end())
+      early_.insert_or_assign(a->id, outcome);
+    else
+      finish(a->id, outcome);
+  }
+  return !dead_;
 }
 
 void outgoing::finish(std::uint64_t id, const result<void>& outcome) {
@@ -142,6 +184,7 @@ void outgoing::finish(std::uint64_t id, const result<void>& outcome) {
 void outgoing::fail(const failure& why) {
   if (dead_) return;
   dead_ = true;
+  much_.set(false);
   error_code ignored;
   socket_.close(ignored); // the pending write reads no more of anybody's memory: it runs on this thread
   auto lost = std::exchange(open_, {});
@@ -155,7 +198,7 @@ void outgoing::expire(steady_clock::time_point now) {
       continue;
     }
     const auto late = open_.extract(it++);
-    if (late.key() == writing_)
+    if (std::ranges::find(writing_, late.key()) != writing_.end())
       fail({errc::peer_lost, "gave up the connection to " + peer_name() + ": a transfer is stuck in it"});
     late.mapped().done(failure{errc::deadline, "a transfer to " + peer_name() + " passed its deadline"});
     if (dead_) return;

@@ -4,8 +4,8 @@
 //   transfer    submit ─▶ queue of its kind ─▶ writing ─▶ waiting for the ack ─▶ done
 //               each step may end in deadline or peer_lost
 //
-// One transfer is written at a time; when it is out, the next comes from the most urgent queue that is not empty. A
-// transfer that passes its deadline while it is written takes the connection with it, for the rest of its bytes must
+// One transfer is written at a time, or some small ones together, which are copied into one piece; when they are out, the
+// next come from the most urgent queue that is not empty. A transfer that passes its deadline while it is written takes the connection with it, for the rest of its bytes must
 // follow or nothing may.
 // Threads everything on the endpoint's I/O thread; completions run there, and may destroy nothing of this
 #pragma once
@@ -22,12 +22,13 @@
 
 #include "transport/frame.hpp"
 #include "transport/tcp/identity.hpp"
+#include "transport/tcp/stage.hpp"
 
 namespace quadrant::transport::tcp {
 
 class outgoing : public std::enable_shared_from_this<outgoing> {
 public:
-  outgoing(boost::asio::io_context& io, const identity& self, address peer,
+  outgoing(boost::asio::io_context& io, const identity& self, address peer, bulk_count& bulk,
            std::function<void(std::uint64_t bytes)> sent);
 
   void submit(std::uint32_t inbox, transfer what, completion done);
@@ -43,30 +44,37 @@ private:
     completion done;
     std::chrono::steady_clock::time_point deadline;
     std::vector<std::byte> head;
+    std::uint64_t payload; ///< bytes of its slices
   };
   void connect();
   void say_hello();
   void take_welcome();
   void write_next();
-  void read_ack();
+  /// The next transfers that leave together: one, or small ones, which are copied into one piece.
+  [[nodiscard]] std::vector<boost::asio::const_buffer> take_batch();
+  [[nodiscard]] std::uint64_t front_of_queues();
+  void read_acks();
+  [[nodiscard]] bool take_acks();
   void finish(std::uint64_t id, const result<void>& outcome);
   [[nodiscard]] std::string peer_name() const { return peer_.host + ":" + std::to_string(peer_.port); }
 
   boost::asio::ip::tcp::socket socket_;
   const identity& self_;
   address peer_;
+  bulk_mark much_;
   std::function<void(std::uint64_t)> sent_;
   std::map<std::uint64_t, pending> open_; ///< by transfer id
   std::array<std::deque<std::uint64_t>, 3> queues_;
-  std::uint64_t next_id_ = 1, writing_ = 0;
-  std::optional<result<void>> early_; ///< an ack for what is still being written: its memory is needed until that ends
+  std::uint64_t next_id_ = 1;
+  std::vector<std::uint64_t> writing_;          ///< transfers
+  std::vector<std::byte> flat_;                 ///< the small ones of them
+  std::map<std::uint64_t, result<void>> early_; ///< acks of what is being written: its memory is needed until that ends
   bool dialled_ = false, connected_ = false, dead_ = false;
   std::chrono::steady_clock::time_point due_{}; ///< of the handshake
   meeting about_;
   std::vector<std::byte> hello_;
   std::array<std::byte, welcome_bytes> welcome_{};
-  std::array<std::byte, ack_head_bytes> ack_head_{};
-  std::string ack_text_;
+  stage stage_; ///< acks
 };
 
 } // namespace quadrant::transport::tcp
