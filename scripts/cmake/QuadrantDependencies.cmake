@@ -14,6 +14,7 @@ find_package(spdlog REQUIRED)                                # config/: spdlog::
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8) # model/: PkgConfig::PCRE2
 pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc) # model/: PkgConfig::UTF8PROC
 pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash) # config/: PkgConfig::XXHASH
+pkg_check_modules(IBVERBS QUIET IMPORTED_TARGET libibverbs)  # transport/rdma, where it is there: PkgConfig::IBVERBS
 
 # Tests exist where their two libraries do: building the program needs neither.
 find_package(doctest QUIET)   # doctest::doctest

@@ -6,6 +6,9 @@
 #     quadrant_test(block_pool_test block_pool_test.cpp block_pool_property_test.cpp LIBS quadrant_scheduler)
 #
 # quadrant_python_test(NAME script.py [ARGS argument...] [LABELS label...] [TIMEOUT seconds] [SERIAL])
+# quadrant_guest_test(NAME program)
+#   The executable of a quadrant_test once more, in the guest of scripts/rdma-vm, which has an RDMA device. Release only; skipped,
+#   with the reason printed, where the guest cannot be made.
 #
 # Labels   unit (the default)  one folder, no process, seconds                        release and dev
 #          law                 the first law: digests compared with ==                release
@@ -157,4 +160,13 @@ function(quadrant_python_test name script)
   if("integration" IN_LIST arg_LABELS AND TARGET quadrant)
     add_dependencies(tests quadrant)
   endif()
+endfunction()
+
+function(quadrant_guest_test name program)
+  if(NOT QUADRANT_TESTS OR QUADRANT_SANITIZE)
+    return()
+  endif()
+  quadrant_register_test(${name} COMMAND "${CMAKE_SOURCE_DIR}/scripts/rdma-vm" --timeout 240 $<TARGET_FILE:${program}>
+    LABELS integration)
+  set_tests_properties(${name} PROPERTIES SKIP_RETURN_CODE 77)
 endfunction()
