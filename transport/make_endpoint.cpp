@@ -54,10 +54,13 @@ class process_endpoint final : public endpoint {
 public:
   explicit process_endpoint(endpoint_options options)
       : options_(std::move(options)), self_{.endpoint = random_u64(), .host = options_.host},
-        home_{regions_, inboxes_,
+        home_{regions_,
+              inboxes_,
               tcp::identity{self_.endpoint, options_.numerics_id, options_.cluster_token, options_.handshake_timeout,
                             options_.stall_timeout},
-              bulk_, [this](std::uint64_t n) { bytes_received_ += n; }},
+              bulk_,
+              owing_,
+              [this](std::uint64_t n) { bytes_received_ += n; }},
         acceptor_(io_), timer_(io_), work_(io_.get_executor()) {}
 
   result<void> listen() {
@@ -147,7 +150,7 @@ private:
     int in_vain = 0, leave_out = 0;
     while (!io_.stopped()) {
       io_.run_one();
-      io_.poll();
+      settle();
       if (leave_out > 0) {
         --leave_out;
         continue;
@@ -161,8 +164,17 @@ private:
   bool look_on() {
     const auto end = std::chrono::steady_clock::now() + options_.busy_poll;
     bool came = false;
-    while (!came && std::chrono::steady_clock::now() < end) came = io_.poll() > 0;
+    while (!came && std::chrono::steady_clock::now() < end) came = settle() > 0;
     return came;
+  }
+  /// Does what can be done at once, and answers last: then it answers much at a time.
+  std::size_t settle() {
+    auto done = io_.poll();
+    while (!owing_.empty()) {
+      for (const auto& peer : std::exchange(owing_, {})) peer->write_acks();
+      done += io_.poll();
+    }
+    return done;
   }
 
   /// The loopback path: the submitting thread carries the bytes and delivers the message.
@@ -231,7 +243,7 @@ private:
   asio::executor_work_guard<asio::io_context::executor_type> work_;
   // Of the I/O thread:
   std::map<std::uint64_t, std::shared_ptr<tcp::outgoing>> outgoing_; ///< by endpoint
-  std::vector<std::shared_ptr<tcp::incoming>> incoming_;
+  std::vector<std::shared_ptr<tcp::incoming>> incoming_, owing_;     ///< owing_: acks
   bool accepting_ = false, closing_ = false;
   std::thread thread_;
 };

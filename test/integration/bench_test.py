@@ -56,9 +56,9 @@ def transfers_stand_beside_raw_sockets(program):
     lines = lines_of(program, "bench", "transport", "--rounds", 1)
     keys = {"name", "path", "bytes", "p50_us", "p99_us", "gb_s", "cpu_s_per_gb", "ratio_to_raw", "cpu_ratio_to_raw"}
     check(all(set(m) == keys and m["gb_s"] > 0 and 0 < m["p50_us"] <= m["p99_us"] for m in lines if m["path"] != "memcpy"), lines)
-    check({(m["name"], m["path"]) for m in lines} >= {("stream", "raw"), ("stream", "memcpy"), ("stream", "tcp"),
-                                                      ("stream_checksum", "tcp"), ("ping", "raw"), ("ping", "tcp")}, lines)
-    check({m["bytes"] for m in lines} == {256, 4096, 65536, 1 << 20, 16 << 20}, lines)
+    both = {(name, path) for name in ("stream", "ping", "dispatch_combine") for path in ("raw", "tcp")}
+    check({(m["name"], m["path"]) for m in lines} >= both | {("stream", "memcpy"), ("stream_checksum", "tcp")}, lines)
+    check({m["bytes"] for m in lines} == {256, 4096, 8192, 65536, 1 << 20, 16 << 20}, lines)
     check(all(m["ratio_to_raw"] == m["cpu_ratio_to_raw"] == 1 for m in lines if m["path"] == "raw"), lines)
     check({m["name"] for m in lines_of(program, "bench", "transport", "--rounds", 1, "--only", "ping")} == {"ping"}, "--only")
     status, out, err = call(program, "bench", "transport", "--only", "no such name")

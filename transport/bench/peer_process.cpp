@@ -15,6 +15,8 @@
 
 #include <csignal>
 
+#include "transport/bench/raw_fan.hpp"
+
 namespace quadrant::transport::bench {
 namespace {
 
@@ -29,22 +31,32 @@ double seconds_of(clockid_t clock) {
   return double(t.tv_sec) + double(t.tv_nsec) * 1e-9;
 }
 
-address to_address(const reply_to& a) {
+/// Where an endpoint of this machine is.
+struct place {
+  std::uint64_t endpoint = 0;
+  std::uint32_t port = 0, inbox = 0;
+};
+address to_address(const place& a) {
   return {.endpoint = a.endpoint, .host = "127.0.0.1", .port = std::uint16_t(a.port), .inbox = a.inbox};
 }
 
-/// Runs of one raw connection, until it closes.
-void serve_raw(const raw_socket& s, std::span<std::byte> memory) {
+/// Runs of the raw connection, until it closes.
+void serve_raw(const raw_socket& listener, std::span<std::byte> memory) {
+  const auto s = listener.accept();
   raw_request r;
   while (s.receive_all(bytes_of(r))) {
+    if (r.kind == raw_kind::fan) {
+      serve_fan(listener, r.count, memory, r.bytes);
+      continue;
+    }
     std::size_t at = 0;
     for (std::uint64_t i = 0; i < r.count; ++i) {
       if (at + r.bytes > memory.size()) at = 0;
       if (!s.receive_all(memory.subspan(at, r.bytes))) return;
-      if (r.echo != 0) s.send_all(memory.subspan(at, r.bytes));
+      if (r.kind == raw_kind::echo) s.send_all(memory.subspan(at, r.bytes));
       at += r.bytes;
     }
-    if (r.echo == 0) s.send_all(memory.first(1));
+    if (r.kind == raw_kind::take) s.send_all(memory.first(1));
   }
 }
 
@@ -52,7 +64,7 @@ void serve_raw(const raw_socket& s, std::span<std::byte> memory) {
 
 struct peer_process::greeting {
   std::uint16_t raw_port = 0;
-  reply_to sink{}, echo{};
+  place sink{}, echo{};
   remote_span memory{};
 };
 
@@ -69,13 +81,15 @@ void live(const raw_socket& control, Greeting hello) {
   const auto self = wire->self();
   hello.sink = {self.endpoint, self.port, wire->open_inbox([](std::span<const std::byte>) {})};
   hello.echo = {self.endpoint, self.port, wire->open_inbox([&](std::span<const std::byte> message) {
-                  reply_to back;
-                  if (message.size() < sizeof back) return;
-                  std::memcpy(&back, message.data(), sizeof back);
-                  wire->submit(to_address(back), {.slices = {}, .message = {message.begin(), message.end()}}, {});
+                  echo_request r;
+                  if (message.size() < sizeof r) return;
+                  std::memcpy(&r, message.data(), sizeof r);
+                  transfer back{.slices = {}, .message = {message.begin(), message.end()}, .kind = traffic::dispatch};
+                  if (r.to.bytes > 0) back.slices = {{std::span(memory).subspan(r.from, r.to.bytes), r.to}};
+                  wire->submit(to_address({r.endpoint, r.port, r.inbox}), std::move(back), {});
                 })};
   control.send_all(bytes_of(hello));
-  serve_raw(listener.accept(), memory); // its thread; the endpoint has its own
+  serve_raw(listener, memory); // its thread; the endpoint has its own
 }
 
 } // namespace
@@ -103,7 +117,8 @@ peer_process::peer_process() {
   greeting hello;
   if (!control_.receive_all(bytes_of(hello)))
     throw std::system_error(ECONNRESET, std::generic_category(), "the other process did not start");
-  raw_ = raw_socket::connect_to_loopback(hello.raw_port);
+  raw_port_ = hello.raw_port;
+  raw_ = raw_socket::connect_to_loopback(raw_port_);
   sink_ = to_address(hello.sink);
   echo_ = to_address(hello.echo);
   memory_ = hello.memory;

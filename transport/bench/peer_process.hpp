@@ -16,16 +16,24 @@ namespace quadrant::transport::bench {
 
 inline constexpr std::size_t memory_bytes = std::size_t{64} << 20; ///< of each side: beyond the caches
 
-/// How a message to `echo` begins: where it comes back to. Both sides are one program: plain bytes.
-struct reply_to {
+/// How a message to `echo` begins: where it comes back to, and which of the other process's memory comes with it. Both
+/// sides are one program: plain bytes.
+struct echo_request {
   std::uint64_t endpoint = 0;
   std::uint32_t port = 0, inbox = 0;
+  std::uint64_t from = 0;
+  remote_span to; ///< bytes 0: the message alone
 };
 
-/// What a raw connection asks for, once a run.
+/// What the raw connection asks for, once a run.
+enum class raw_kind : std::uint64_t {
+  take, ///< `count` messages; one byte comes back, after the last
+  echo, ///< each comes back
+  fan   ///< serve_fan with `count` connections
+};
 struct raw_request {
   std::uint64_t bytes = 0, count = 0;
-  std::uint64_t echo = 0; ///< 1: each message comes back; 0: one byte comes back, after the last
+  raw_kind kind = raw_kind::take;
 };
 
 class peer_process {
@@ -37,6 +45,7 @@ public:
   peer_process& operator=(const peer_process&) = delete;
 
   [[nodiscard]] const raw_socket& raw() const noexcept { return raw_; }
+  [[nodiscard]] std::uint16_t raw_port() const noexcept { return raw_port_; }
   [[nodiscard]] const address& sink() const noexcept { return sink_; }
   [[nodiscard]] const address& echo() const noexcept { return echo_; }
   [[nodiscard]] const remote_span& memory() const noexcept { return memory_; }
@@ -46,6 +55,7 @@ private:
   struct greeting;
   pid_t pid_ = -1;
   raw_socket control_, raw_;
+  std::uint16_t raw_port_ = 0;
   address sink_, echo_;
   remote_span memory_;
 };

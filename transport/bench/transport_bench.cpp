@@ -11,6 +11,7 @@
 #include "config/clock.hpp"
 #include "config/progress.hpp"
 #include "transport/bench/peer_process.hpp"
+#include "transport/bench/raw_fan.hpp"
 
 namespace quadrant::transport::bench {
 namespace {
@@ -57,14 +58,17 @@ public:
     std::ranges::fill(memory_, std::byte{1});
     std::ranges::fill(other_, std::byte{2});
     source_ = wire_->register_memory(memory_);
-    auto self = wire_->self();
-    self.inbox = wire_->open_inbox([this](std::span<const std::byte>) { answered(); });
-    back_ = {self.endpoint, self.port, self.inbox};
+    const auto self = wire_->self();
+    const auto pongs = wire_->open_inbox([this](std::span<const std::byte>) { answered(); });
+    back_ = {.endpoint = self.endpoint, .port = self.port, .inbox = pongs, .from = 0, .to = {}};
+    rows_back_ = back_;
+    rows_back_.inbox = wire_->open_inbox([this](std::span<const std::byte>) { row_came(); });
   }
 
   void run_all() {
     for (const std::uint64_t bytes : {256, 4 << 10, 64 << 10, 1 << 20, 16 << 20}) stream(bytes);
     ping(256);
+    dispatch_combine(8 << 10);
   }
 
 private:
@@ -124,6 +128,13 @@ private:
                bytes, true);
   }
 
+  void dispatch_combine(std::uint64_t bytes) {
+    if (!wanted("dispatch_combine")) return;
+    take_turns({{"dispatch_combine", "raw"}, {"dispatch_combine", "tcp"}},
+               {[this](std::uint64_t n) { return raw_rounds(n); }, [this](std::uint64_t n) { return row_rounds(n); }},
+               bytes, true);
+  }
+
   /// Times fn, which moves `bytes` in all; both processes count.
   template <class Fn>
   void timed(run_figures& f, double bytes, Fn fn) {
@@ -139,7 +150,7 @@ private:
     run_figures f;
     std::byte one{};
     const auto run = [&](std::uint64_t count) {
-      const raw_request r{.bytes = bytes, .count = count, .echo = 0};
+      const raw_request r{.bytes = bytes, .count = count, .kind = raw_kind::take};
       peer_.raw().send_all(std::as_bytes(std::span(&r, 1)));
       for (std::uint64_t i = 0; i < count; ++i)
         peer_.raw().send_all(std::span(memory_).subspan(place_of(i, bytes, memory_.size()), bytes));
@@ -218,7 +229,7 @@ private:
     run_figures f;
     std::vector<std::byte> message(bytes);
     timed(f, 2.0 * double(bytes) * pings, [&] {
-      const raw_request r{.bytes = bytes, .count = pings, .echo = 1};
+      const raw_request r{.bytes = bytes, .count = pings, .kind = raw_kind::echo};
       peer_.raw().send_all(std::as_bytes(std::span(&r, 1)));
       for (int i = 0; i < pings; ++i) {
         const auto start = now_us();
@@ -250,6 +261,61 @@ private:
     pongs_.us.push_back(now_us() - pongs_.start);
     pongs_.us.size() < pings ? send_ping() : pongs_.ended.set_value();
   }
+  // Four callers send a row to each of four expert groups, and get one back from each: 16 pairs.
+  static constexpr std::uint64_t pairs = 16;
+  static constexpr int row_rounds_each = 500;
+  run_figures raw_rounds(std::uint64_t bytes) {
+    run_figures f;
+    const raw_request r{.bytes = bytes, .count = pairs, .kind = raw_kind::fan};
+    peer_.raw().send_all(std::as_bytes(std::span(&r, 1)));
+    raw_fan fan(peer_.raw_port(), pairs);
+    timed(f, 2.0 * double(bytes * pairs) * row_rounds_each, [&] {
+      for (int i = 0; i < row_rounds_each; ++i) {
+        const auto start = now_us();
+        fan.round(other_, bytes);
+        f.alone_us.push_back(now_us() - start);
+      }
+    });
+    return f;
+  }
+  run_figures row_rounds(std::uint64_t bytes) {
+    run_figures f;
+    timed(f, 2.0 * double(bytes * pairs) * row_rounds_each, [&] {
+      rows_ = {.bytes = bytes};
+      auto ended = rows_.ended.get_future();
+      send_rows();
+      ended.get();
+    });
+    f.alone_us = std::move(rows_.us);
+    return f;
+  }
+  void send_rows() {
+    rows_.start = now_us();
+    rows_.left = pairs;
+    for (std::uint64_t i = 0; i < pairs; ++i) {
+      auto r = rows_back_;
+      r.from = i * rows_.bytes;
+      r.to = {source_.key, i * rows_.bytes, rows_.bytes};
+      transfer what{.slices = {{std::span(memory_).subspan(i * rows_.bytes, rows_.bytes),
+                                {peer_.memory().key, i * rows_.bytes, rows_.bytes}}},
+                    .message = std::vector<std::byte>(sizeof r),
+                    .kind = traffic::dispatch};
+      std::memcpy(what.message.data(), &r, sizeof r);
+      wire_->submit(peer_.echo(), std::move(what), {});
+    }
+  }
+  void row_came() { // on the transport's thread
+    if (--rows_.left > 0) return;
+    rows_.us.push_back(now_us() - rows_.start);
+    rows_.us.size() < row_rounds_each ? send_rows() : rows_.ended.set_value();
+  }
+  struct rows_run {
+    std::uint64_t bytes = 0, left = 0;
+    std::vector<double> us{};
+    double start = 0;
+    std::promise<void> ended{};
+  };
+
   struct pong_run {
     std::vector<std::byte> message;
     std::vector<double> us{};
@@ -263,7 +329,8 @@ private:
   pong_run pongs_;
   std::unique_ptr<endpoint> wire_; ///< ends before what its inbox uses
   remote_span source_;
-  reply_to back_;
+  echo_request back_, rows_back_;
+  rows_run rows_;
 };
 
 } // namespace

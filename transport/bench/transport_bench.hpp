@@ -3,6 +3,7 @@
 //
 //   stream           transfers one way, some under way at any time, until all are acknowledged; raw: send and recv
 //   stream_checksum  the same with a checksum
+//   dispatch_combine 16 rows there and 16 back, all at once: four callers, four expert groups; raw: a socket each, epoll
 //   ping             a message there and one back, from handler to handler; raw: send, recv, send, recv
 // Threads one owner; the process must have one thread when it starts
 #pragma once
@@ -21,7 +22,7 @@ struct measurement {
   double p50_us = 0, p99_us = 0; ///< of one transfer alone, until it is acknowledged; ping: until the answer
   double gb_s = 0;               ///< 10^9 bytes of slices a second
   double cpu_s_per_gb = 0;       ///< of both processes
-  double ratio_to_raw = 0;       ///< of gb_s; ping: of p50_us
+  double ratio_to_raw = 0;       ///< of gb_s; ping, dispatch_combine: of p50_us
   double cpu_ratio_to_raw = 0;
 };
 

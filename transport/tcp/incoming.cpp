@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include <boost/asio/bind_cancellation_slot.hpp>
-#include <boost/asio/post.hpp>
 #include <boost/asio/read.hpp>
 #include <boost/asio/write.hpp>
 
@@ -18,6 +17,7 @@ using std::chrono::steady_clock;
 
 namespace {
 constexpr std::size_t scratch_bytes = 64 << 10;
+constexpr std::size_t many_acks = 32;  // that wait: they leave at once
 constexpr std::size_t max_acks = 1024; // answers that a peer has not read yet; then we read no more from it
 } // namespace
 
@@ -239,20 +239,21 @@ void incoming::answer(const result<void>& outcome) {
               : encode(ack{.id = head_.id, .code = std::uint32_t(outcome.error().code) + 1}, outcome.error().message);
   acks_.insert(acks_.end(), bytes.begin(), bytes.end());
   ++num_acks_;
-  if (std::exchange(acks_posted_, true)) return;
-  asio::post(socket_.get_executor(), [self = shared_from_this()] { self->write_acks(); });
+  if (num_acks_ == many_acks) return write_acks();
+  if (!std::exchange(acks_owed_, true)) home_.owing.push_back(shared_from_this());
 }
 
 void incoming::write_acks() {
-  if (dead_) return;
+  if (dead_ || acks_.empty() || !acks_leaving_.empty()) return;
+  acks_owed_ = true;
   acks_leaving_.swap(acks_);
-  acks_.clear();
   asio::async_write(socket_, asio::buffer(acks_leaving_),
                     [self = shared_from_this(), leaving = num_acks_](error_code e, std::size_t) {
                       if (e) return self->close();
                       self->num_acks_ -= leaving;
-                      self->acks_posted_ = !self->acks_.empty();
-                      if (self->acks_posted_) self->write_acks();
+                      self->acks_leaving_.clear();
+                      self->acks_owed_ = false;
+                      self->write_acks();
                       if (std::exchange(self->waits_for_acks_, false)) self->go_on();
                     });
 }

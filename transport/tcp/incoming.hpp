@@ -6,7 +6,7 @@
 //                                    └──────────────────────────────────────────────────────────────────┘
 // A read is for the place where the next bytes belong; what it brings beyond that waits in a stage of a few KiB, so small
 // frames come many at a time. Once a slice is refused, the rest of its transfer is read into a scratch buffer; a malformed
-// frame closes the stream. Acknowledgements of one turn leave together, after what the handlers of that turn sent.
+// frame closes the stream. Acknowledgements leave together when the I/O thread has nothing else to do, or many wait.
 // Holds   pins only while a read into the pinned memory is pending, or the next is about to be
 // Threads everything on the endpoint's I/O thread
 #pragma once
@@ -34,6 +34,8 @@ public:
     inbox_table& inboxes;
     identity self;
     bulk_count& bulk;
+    std::vector<std::shared_ptr<incoming>>&
+        owing; ///< those with acks to write when the I/O thread has nothing else to do
     std::function<void(std::uint64_t bytes)> placed;
   };
   incoming(boost::asio::ip::tcp::socket socket, const house& home)
@@ -44,6 +46,7 @@ public:
   void close();
   /// Lets go of that memory: a transfer that is arriving there is refused.
   void evict(std::uint64_t key);
+  void write_acks();
   /// Closes where the peer owes bytes and has sent none for too long.
   void expire(std::chrono::steady_clock::time_point now);
   [[nodiscard]] bool dead() const noexcept { return dead_; }
@@ -61,7 +64,6 @@ private:
   void deliver();
   void refuse(failure why);
   void answer(const result<void>& outcome);
-  void write_acks();
   void unpin_all();
   void give_up(std::string_view why);
 
@@ -88,7 +90,7 @@ private:
   boost::asio::cancellation_signal stop_read_;
   std::vector<std::byte> acks_, acks_leaving_;
   std::size_t num_acks_ = 0; ///< of both
-  bool acks_posted_ = false; ///< a write of them is to come or under way
+  bool acks_owed_ = false;   ///< a write of them is to come or under way
   bool waits_for_acks_ = false, dead_ = false;
 };
 

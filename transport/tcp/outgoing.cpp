@@ -15,7 +15,8 @@ using boost::system::error_code;
 using std::chrono::steady_clock;
 
 namespace {
-constexpr std::size_t most_copied = 8 << 10, most_together = 64 << 10; // bytes of a small transfer; of a batch of them
+constexpr std::size_t most_copied = 16 << 10,
+                      most_together = 256 << 10; // bytes of a small transfer; of a batch of them
 } // namespace
 
 outgoing::outgoing(asio::io_context& io, const identity& self, address peer, bulk_count& bulk,
