@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "actors/bench/actor_ping.hpp"
 #include "actors/bin/commands.hpp"
 #include "actors/bin/session.hpp"
 #include "actors/model_source.hpp"
@@ -160,7 +161,8 @@ int bench_transport(transport_flags& flags) {
     ++measured;
     flags.as_json ? print_json(m) : print(m);
   };
-  if (const auto done = transport::bench::bench_transport(flags.options); !done) return fail(done.error());
+  for (const auto run : {transport::bench::bench_transport, actors::bench::bench_actor_ping})
+    if (const auto done = run(flags.options); !done) return fail(done.error());
   if (measured > 0) return written();
   std::fprintf(stderr, "quadrant bench transport: no measurement's name holds '%s'\n", flags.options.only.c_str());
   return 2;

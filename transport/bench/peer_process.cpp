@@ -1,19 +1,8 @@
 #include "transport/bench/peer_process.hpp"
 
-#include <cerrno>
-#include <cstdio>
 #include <cstring>
-#include <ctime>
-#include <exception>
-#include <system_error>
-
-#include <poll.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <csignal>
+#include <memory>
+#include <vector>
 
 #include "transport/bench/raw_fan.hpp"
 
@@ -23,12 +12,6 @@ namespace {
 template <class T>
 std::span<std::byte> bytes_of(T& value) {
   return std::as_writable_bytes(std::span(&value, 1));
-}
-
-double seconds_of(clockid_t clock) {
-  timespec t{};
-  if (clock_gettime(clock, &t) != 0) throw std::system_error(errno, std::generic_category(), "clock_gettime");
-  return double(t.tv_sec) + double(t.tv_nsec) * 1e-9;
 }
 
 /// Where an endpoint of this machine is.
@@ -60,19 +43,16 @@ void serve_raw(const raw_socket& listener, std::span<std::byte> memory) {
   }
 }
 
-} // namespace
-
-struct peer_process::greeting {
+/// What the other process says first.
+struct greeting {
   std::uint16_t raw_port = 0;
   place sink{}, echo{};
   remote_span memory{};
 };
 
-namespace {
-
 /// The life of the other process.
-template <class Greeting>
-void live(const raw_socket& control, Greeting hello) {
+void live(const raw_socket& control) {
+  greeting hello;
   std::vector<std::byte> memory(memory_bytes);
   auto wire = std::move(make_endpoint({.cluster_token = "bench"})).value();
   const auto listener = raw_socket::listen_on_loopback();
@@ -94,51 +74,13 @@ void live(const raw_socket& control, Greeting hello) {
 
 } // namespace
 
-peer_process::peer_process() {
-  int ends[2];
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
-    throw std::system_error(errno, std::generic_category(), "socketpair");
-  control_ = raw_socket(ends[0]);
-  raw_socket theirs(ends[1]);
-  pid_ = fork();
-  if (pid_ < 0) throw std::system_error(errno, std::generic_category(), "fork");
-  if (pid_ == 0) {
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    control_ = {};
-    try {
-      live(theirs, greeting{});
-      _exit(0);
-    } catch (const std::exception& e) {
-      std::fprintf(stderr, "quadrant bench transport: the other process: %s\n", e.what());
-    }
-    _exit(1);
-  }
-  theirs = {};
-  greeting hello;
-  if (!control_.receive_all(bytes_of(hello)))
-    throw std::system_error(ECONNRESET, std::generic_category(), "the other process did not start");
+peer_process::peer_process() : process_(live) {
+  const auto hello = process_.greeting<greeting>();
   raw_port_ = hello.raw_port;
   raw_ = raw_socket::connect_to_loopback(raw_port_);
   sink_ = to_address(hello.sink);
   echo_ = to_address(hello.echo);
   memory_ = hello.memory;
 }
-
-peer_process::~peer_process() {
-  if (pid_ < 0) return;
-  raw_ = {};
-  control_ = {};
-  kill(pid_, SIGKILL); // it holds nothing that anybody needs
-  waitpid(pid_, nullptr, 0);
-}
-
-double peer_process::cpu_seconds() const {
-  clockid_t clock{};
-  if (const int bad = clock_getcpuclockid(pid_, &clock); bad != 0)
-    throw std::system_error(bad, std::generic_category(), "clock_getcpuclockid");
-  return seconds_of(clock);
-}
-
-double own_cpu_seconds() { return seconds_of(CLOCK_PROCESS_CPUTIME_ID); }
 
 } // namespace quadrant::transport::bench

@@ -7,10 +7,9 @@
 #include <cstdint>
 #include <vector>
 
+#include "transport/bench/forked.hpp"
 #include "transport/bench/raw_socket.hpp"
 #include "transport/endpoint.hpp"
-
-#include <sys/types.h>
 
 namespace quadrant::transport::bench {
 
@@ -38,29 +37,21 @@ struct raw_request {
 
 class peer_process {
 public:
-  /// Errors  std::system_error
   peer_process();
-  ~peer_process(); ///< it ends with this
-  peer_process(const peer_process&) = delete;
-  peer_process& operator=(const peer_process&) = delete;
 
   [[nodiscard]] const raw_socket& raw() const noexcept { return raw_; }
   [[nodiscard]] std::uint16_t raw_port() const noexcept { return raw_port_; }
   [[nodiscard]] const address& sink() const noexcept { return sink_; }
   [[nodiscard]] const address& echo() const noexcept { return echo_; }
   [[nodiscard]] const remote_span& memory() const noexcept { return memory_; }
-  [[nodiscard]] double cpu_seconds() const; ///< of all its threads so far
+  [[nodiscard]] double cpu_seconds() const { return process_.cpu_seconds(); }
 
 private:
-  struct greeting;
-  pid_t pid_ = -1;
-  raw_socket control_, raw_;
+  forked process_;
+  raw_socket raw_;
   std::uint16_t raw_port_ = 0;
   address sink_, echo_;
   remote_span memory_;
 };
-
-/// Of this process.
-double own_cpu_seconds();
 
 } // namespace quadrant::transport::bench
