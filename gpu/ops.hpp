@@ -215,9 +215,9 @@ struct merge_args {
 
 // ---- mixture of experts -------------------------------------------------------------------------------------------
 
-/// logits[t, e] = fma chain over h of x[t,h] * w[e,h] in f32 (rule 10; weights of bf16 are exact in it); p = softmax (max, exp, 16-lane
-/// sum, division); the k best by (p descending, e ascending); weight = p, or p / (sequential sum of the k, best first)
-/// where `renormalise`. A row whose logits hold a NaN or +Inf gets k times expert 0 and NaN among its weights.
+/// logits[t, e] = fma chain over h of x[t,h] * w[e,h] in f32 (rule 10; weights of bf16 are exact in it); p = softmax (max,
+/// exp, 16-lane sum, division); the k best by (p descending, e ascending); weight = p, or p / (sequential sum of the k,
+/// best first) where `renormalise`. A row whose logits hold a NaN or +Inf gets k times expert 0 and NaN among its weights.
 struct route_args {
   const float* x; ///< [T,H]
   const packed_weight* gate;

@@ -82,7 +82,7 @@ public:
   /// thrown again here, when all threads have left it.
   void parallel(std::int64_t items, std::int64_t grain, item_range_fn fn);
 
-  /// The same in equal ranges, thread i's is dealt(items, i).
+  /// The same in equal ranges, thread i's is dealt(items, i); but one item alone is the caller's.
   void parallel_dealt(std::int64_t items, item_range_fn fn);
   struct item_range {
     std::int64_t begin, end;

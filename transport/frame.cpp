@@ -150,6 +150,8 @@ std::vector<std::byte> encode(const ack& a, std::string_view text) {
   return bytes;
 }
 
+bool is_ack(std::span<const std::byte> bytes) { return get<std::uint32_t>(bytes, 0) == 2; }
+
 result<ack> decode_ack(std::span<const std::byte, ack_head_bytes> bytes) {
   if (get<std::uint32_t>(bytes, 0) != 2) return broken("expected an acknowledgement");
   ack a{.id = get<std::uint64_t>(bytes, 8),

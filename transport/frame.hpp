@@ -11,8 +11,9 @@
 //   dialler  ─▶ transfer head u32=1 | inbox u32 | id u64 | message bytes u32 | slices u32 | flags u32 | 0 u32
 //                        | checksum u64, then slices × (key u64 | offset u64 | bytes u64), the message, the bytes of
 //                        each slice
-//   listener ─▶ ack      head u32=2 | code u32 | id u64 | text bytes u32 | 0 u32, then the text
-//                        code 0: done, else errc + 1
+//   either   ─▶ ack      head u32=2 | code u32 | id u64 | text bytes u32 | 0 u32, then the text
+//                        code 0: done, else errc + 1. The listener answers on this stream, or on its own one to the
+//                        dialler: then between transfers
 //
 // Errors  errc::corrupt with what was wrong: the connection is not worth keeping
 #pragma once
@@ -30,7 +31,7 @@
 namespace quadrant::transport {
 
 inline constexpr std::uint32_t frame_magic = 0x54524451; // "QDRT"
-inline constexpr std::uint32_t frame_version = 2;
+inline constexpr std::uint32_t frame_version = 3;
 inline constexpr std::size_t challenge_bytes = 32, proof_bytes = 32;
 inline constexpr std::size_t hello_bytes = 32 + challenge_bytes + proof_bytes, welcome_bytes = 8 + proof_bytes;
 inline constexpr std::size_t transfer_head_bytes = 40, slice_entry_bytes = 24, ack_head_bytes = 24, max_ack_text = 512;
@@ -84,6 +85,8 @@ struct ack {
   std::uint32_t code = 0, text_bytes = 0;
 };
 std::vector<std::byte> encode(const ack& a, std::string_view text);
+/// Does an acknowledgement begin here? Of at least 4 bytes.
+bool is_ack(std::span<const std::byte> bytes);
 result<ack> decode_ack(std::span<const std::byte, ack_head_bytes> bytes);
 
 } // namespace quadrant::transport

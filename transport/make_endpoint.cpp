@@ -60,7 +60,12 @@ public:
                             options_.stall_timeout},
               bulk_,
               owing_,
-              [this](std::uint64_t n) { bytes_received_ += n; }},
+              [this](std::uint64_t n) { bytes_received_ += n; },
+              [this](std::uint64_t peer, std::span<const std::byte> ack) { return carry(peer, ack); },
+              [this](std::uint64_t peer, std::uint64_t id, const result<void>& outcome) {
+                if (const auto found = outgoing_.find(peer); found != outgoing_.end())
+                  found->second->acked(id, outcome);
+              }},
         acceptor_(io_), timer_(io_), work_(io_.get_executor()) {}
 
   result<void> listen() {
@@ -167,13 +172,17 @@ private:
     while (!came && std::chrono::steady_clock::now() < end) came = settle() > 0;
     return came;
   }
-  /// Does what can be done at once, and answers last: then it answers much at a time.
+  /// Does what can be done at once, and answers after that: then it answers much at a time. A stream that never runs dry
+  /// does not keep the answers back for ever.
   std::size_t settle() {
-    auto done = io_.poll();
-    while (!owing_.empty()) {
+    constexpr std::size_t many = 64;
+    std::size_t done = 0, now = 0;
+    do {
+      for (now = 0; now < many && io_.poll_one() > 0;) ++now;
       for (const auto& peer : std::exchange(owing_, {})) peer->write_acks();
-      done += io_.poll();
-    }
+      for (const auto& peer : std::exchange(carrying_, {})) peer->flush();
+      done += now;
+    } while (now > 0);
     return done;
   }
 
@@ -192,10 +201,20 @@ private:
 
   std::shared_ptr<tcp::outgoing> peer_for(const address& to) {
     auto& peer = outgoing_[to.endpoint];
+    if (peer && peer->dead()) close_both(to.endpoint, *peer);
     if (!peer || peer->dead())
-      peer = std::make_shared<tcp::outgoing>(io_, home_.self, to, bulk_, [this](std::uint64_t n) { bytes_sent_ += n; });
+      peer = std::make_shared<tcp::outgoing>(io_, home_.self, to, bulk_, ids_,
+                                             [this](std::uint64_t n) { bytes_sent_ += n; });
     peers_ = outgoing_.size() + incoming_.size();
     return peer;
+  }
+
+  /// An acknowledgement goes with what we send that peer, if we do.
+  bool carry(std::uint64_t peer, std::span<const std::byte> ack) {
+    const auto found = outgoing_.find(peer);
+    if (found == outgoing_.end() || !found->second->carry(ack)) return false;
+    carrying_.push_back(found->second);
+    return true;
   }
 
   void accept() {
@@ -223,8 +242,17 @@ private:
     });
   }
 
+  /// What we sent a peer over a stream that died may have held answers that it waits for: then its stream to us goes too,
+  /// and it knows.
+  void close_both(std::uint64_t id, const tcp::outgoing& dead) {
+    for (const auto& from : incoming_)
+      if (dead.has_carried() && from->peer() == id) from->close();
+  }
+
   /// Forgets dead connections.
   void bury() {
+    for (const auto& [id, peer] : outgoing_)
+      if (peer->dead()) close_both(id, *peer);
     std::erase_if(outgoing_, [](const auto& entry) { return entry.second->dead(); });
     std::erase_if(incoming_, [](const auto& peer) { return peer->dead(); });
     peers_ = outgoing_.size() + incoming_.size();
@@ -244,6 +272,8 @@ private:
   // Of the I/O thread:
   std::map<std::uint64_t, std::shared_ptr<tcp::outgoing>> outgoing_; ///< by endpoint
   std::vector<std::shared_ptr<tcp::incoming>> incoming_, owing_;     ///< owing_: acks
+  std::vector<std::shared_ptr<tcp::outgoing>> carrying_;             ///< acks
+  std::uint64_t ids_ = 0;                                            ///< of transfers
   bool accepting_ = false, closing_ = false;
   std::thread thread_;
 };

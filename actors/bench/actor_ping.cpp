@@ -153,6 +153,10 @@ private:
           send(self, t);
         },
         std::ref(ended));
+    if (us.wait_for(std::chrono::seconds(60)) != std::future_status::ready) {
+      caf::anon_send_exit(actor, caf::exit_reason::user_shutdown);
+      throw std::system_error(ETIMEDOUT, std::generic_category(), "the other process does not answer");
+    }
     round_figures f{.us = us.get()};
     f.cpu_s = wire::own_cpu_seconds() + other_.cpu_seconds() - cpu;
     return f;

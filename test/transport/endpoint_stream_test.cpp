@@ -124,3 +124,46 @@ TEST_CASE("acknowledgements mean the same however their bytes are cut, early one
       },
       20);
 }
+
+TEST_CASE("between two that send to each other, answers go with the transfers of the other direction") {
+  party server;
+  const raw_listener listener;
+  outcomes done;
+  server.wire->submit(listener.self(), {.slices = {}, .message = bytes_of("to you")}, done.next());
+  auto theirs = listener.welcome(); // what the server sends
+  const auto first = receive_head(theirs);
+  REQUIRE(first);
+  CHECK(text_of(theirs.receive(first->message_bytes)) == "to you");
+  const auto ours = dial(server.self.port); // what we send, as the same peer
+  REQUIRE((introduce(ours, server.self.endpoint, {.dialler = raw_listener::id})->outcome == verdict::welcome));
+
+  // Our transfer is answered on the server's stream, and the server's on ours: before a transfer, and alone.
+  auto bytes = encode(ack{.id = first->id, .code = std::uint32_t(errc::not_found) + 1}, "nobody here");
+  const auto one = frame({.inbox = server.self.inbox, .id = 51}, {}, bytes_of("to the server"));
+  bytes.insert(bytes.end(), one.begin(), one.end());
+  std::minstd_rand dice(3);
+  send_cut(ours, bytes, dice);
+  CHECK(server.take() == "to the server");
+  auto a = receive_ack(theirs);
+  REQUIRE(a);
+  CHECK(a->id == 51);
+  CHECK_FALSE(a->problem);
+  const auto refused = done.of(0);
+  REQUIRE_FALSE(refused.ok());
+  CHECK(refused.error().code == errc::not_found);
+  CHECK(refused.error().message == "nobody here");
+
+  // Nonsense is nobody's answer, and malformed answers cost the connection.
+  ours.send(encode(ack{.id = 12345}, ""));
+  ours.send(frame({.inbox = 99, .id = 52}, {}, {}));
+  a = receive_ack(theirs);
+  REQUIRE(a);
+  CHECK(a->id == 52);
+  CHECK(a->problem == errc::not_found);
+
+  // Answers may be lost with the server's stream: then it ends ours too, and we know.
+  theirs.close();
+  server.wire->submit(listener.self(), {.slices = {}, .message = {}}, done.next());
+  CHECK(ours.ends());
+  CHECK_FALSE(done.of(1).ok());
+}

@@ -40,7 +40,7 @@ raw_socket raw_socket::listen_on_loopback() {
   raw_socket s(checked(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket"));
   const auto at = loopback(0);
   checked(::bind(s.fd_, reinterpret_cast<const sockaddr*>(&at), sizeof at), "bind");
-  checked(::listen(s.fd_, 4), "listen");
+  checked(::listen(s.fd_, 64), "listen");
   return s;
 }
 

@@ -185,31 +185,33 @@ private:
 
   /// `count` transfers, some under way at any time; each completion submits the next.
   struct flow {
-    std::uint64_t bytes, count;
-    bool checksum;
+    std::uint64_t bytes = 0, count = 0;
+    bool checksum = false;
     std::atomic<std::uint64_t> next{0}, left{0};
     std::promise<result<void>> ended{};
     std::atomic<bool> has_failed{false};
   };
-  void submit_next(flow& f) {
-    const auto i = f.next.fetch_add(1);
-    if (i >= f.count) return;
-    const auto at = place_of(i, f.bytes, memory_.size());
-    transfer what{.slices = {{std::span(memory_).subspan(at, f.bytes), {peer_.memory().key, at, f.bytes}}},
+  void submit_next(const std::shared_ptr<flow>& f) {
+    const auto i = f->next.fetch_add(1);
+    if (i >= f->count) return;
+    const auto at = place_of(i, f->bytes, memory_.size());
+    transfer what{.slices = {{std::span(memory_).subspan(at, f->bytes), {peer_.memory().key, at, f->bytes}}},
                   .message = {},
                   .kind = traffic::kv,
-                  .checksum = f.checksum};
-    wire_->submit(peer_.sink(), std::move(what), [this, &f](const result<void>& outcome) {
-      if (!outcome && !f.has_failed.exchange(true)) return f.ended.set_value(outcome);
-      if (f.has_failed) return;
+                  .checksum = f->checksum};
+    wire_->submit(peer_.sink(), std::move(what), [this, f](const result<void>& outcome) {
+      if (!outcome && !f->has_failed.exchange(true)) return f->ended.set_value(outcome);
+      if (f->has_failed) return;
       submit_next(f);
-      if (f.left.fetch_sub(1) == 1) f.ended.set_value({});
+      if (f->left.fetch_sub(1) == 1) f->ended.set_value({});
     });
   }
   void flow_of(std::uint64_t bytes, std::uint64_t count, std::uint64_t under_way, bool checksum) {
-    flow f{.bytes = bytes, .count = count, .checksum = checksum, .left = count};
+    const auto f = std::make_shared<flow>();
+    f->bytes = bytes, f->count = count, f->checksum = checksum, f->left = count;
+    auto ended = f->ended.get_future();
     for (std::uint64_t i = 0; i < std::min(under_way, count); ++i) submit_next(f);
-    if (const auto outcome = f.ended.get_future().get(); !outcome)
+    if (const auto outcome = ended.get(); !outcome)
       throw std::system_error(ECONNRESET, std::generic_category(), outcome.error().message);
   }
   run_figures transfers(std::uint64_t bytes, bool checksum) {
@@ -222,6 +224,12 @@ private:
       f.alone_us.push_back(now_us() - start);
     }
     return f;
+  }
+
+  /// Whoever answers may have died.
+  static void wait(std::future<void>& ended) {
+    if (ended.wait_for(std::chrono::seconds(60)) != std::future_status::ready)
+      throw std::system_error(ETIMEDOUT, std::generic_category(), "the other process does not answer");
   }
 
   static constexpr int pings = 3000;
@@ -248,7 +256,7 @@ private:
       std::memcpy(pongs_.message.data(), &back_, sizeof back_);
       auto ended = pongs_.ended.get_future();
       send_ping();
-      ended.get();
+      wait(ended);
     });
     f.alone_us = std::move(pongs_.us);
     return f;
@@ -284,7 +292,7 @@ private:
       rows_ = {.bytes = bytes};
       auto ended = rows_.ended.get_future();
       send_rows();
-      ended.get();
+      wait(ended);
     });
     f.alone_us = std::move(rows_.us);
     return f;
@@ -327,10 +335,10 @@ private:
   peer_process peer_; ///< before this process has a second thread
   std::vector<std::byte> memory_, other_;
   pong_run pongs_;
-  std::unique_ptr<endpoint> wire_; ///< ends before what its inbox uses
   remote_span source_;
   echo_request back_, rows_back_;
   rows_run rows_;
+  std::unique_ptr<endpoint> wire_; ///< the last: it ends before what its inboxes use
 };
 
 } // namespace

@@ -111,9 +111,10 @@ registered_memory::registered_memory(registered_memory&& other) noexcept
       region_(std::exchange(other.region_, nullptr)) {}
 
 registered_memory& registered_memory::operator=(registered_memory&& other) noexcept {
-  std::swap(device_, other.device_);
-  std::swap(memory_, other.memory_);
-  std::swap(region_, other.region_);
+  registered_memory old(std::move(other)); // what was registered here goes now
+  std::swap(device_, old.device_);
+  std::swap(memory_, old.memory_);
+  std::swap(region_, old.region_);
   return *this;
 }
 

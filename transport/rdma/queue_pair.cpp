@@ -97,7 +97,9 @@ result<std::unique_ptr<queue_pair>> queue_pair::make(std::shared_ptr<device> dev
   attributes.qp_state = IBV_QPS_INIT;
   attributes.port_num = port;
   attributes.qp_access_flags = IBV_ACCESS_REMOTE_WRITE;
-  if (ibv_modify_qp(q->pair_, &attributes, IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS) != 0)
+  if (errno =
+          ibv_modify_qp(q->pair_, &attributes, IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS);
+      errno != 0)
     return cannot(d, "initialised queue pair");
   return q;
 }
@@ -125,9 +127,10 @@ result<void> queue_pair::connect(const queue_pair_address& peer) {
   receive.ah_attr.grh.hop_limit = 64;
   receive.ah_attr.grh.sgid_index = std::uint8_t(device_->gid_index_);
   std::memcpy(receive.ah_attr.grh.dgid.raw, peer.port.data(), peer.port.size());
-  if (ibv_modify_qp(pair_, &receive,
-                    IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN | IBV_QP_RQ_PSN |
-                        IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER) != 0)
+  if (errno = ibv_modify_qp(pair_, &receive,
+                            IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN | IBV_QP_RQ_PSN |
+                                IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER);
+      errno != 0)
     return {errc::invalid_argument, "the RDMA device " + device_->name() +
                                         " cannot reach that peer: " + std::generic_category().message(errno)};
   ibv_qp_attr send{};
@@ -137,9 +140,10 @@ result<void> queue_pair::connect(const queue_pair_address& peer) {
   send.rnr_retry = not_ready_tries;
   send.sq_psn = self_.first_packet;
   send.max_rd_atomic = 1;
-  if (ibv_modify_qp(pair_, &send,
-                    IBV_QP_STATE | IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY | IBV_QP_SQ_PSN |
-                        IBV_QP_MAX_QP_RD_ATOMIC) != 0)
+  if (errno = ibv_modify_qp(pair_, &send,
+                            IBV_QP_STATE | IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY | IBV_QP_SQ_PSN |
+                                IBV_QP_MAX_QP_RD_ATOMIC);
+      errno != 0)
     return {errc::invalid_argument, "the RDMA device " + device_->name() +
                                         " cannot send to that peer: " + std::generic_category().message(errno)};
   return {};
@@ -151,6 +155,9 @@ bool queue_pair::post_write(std::uint64_t id, std::span<const local_piece> from,
   QCHECK(id < receive_mark);
   if (writes_ == most_.writes) return false;
   std::vector<ibv_sge> pieces;
+  std::uint64_t bytes = 0;
+  for (const auto& piece : from) bytes += piece.bytes.size();
+  QCHECK_LE(bytes, most_write_bytes);
   for (const auto& piece : from)
     if (!piece.bytes.empty())
       pieces.push_back({.addr = reinterpret_cast<std::uint64_t>(piece.bytes.data()),

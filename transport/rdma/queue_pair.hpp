@@ -33,6 +33,7 @@ struct queue_pair_address {
   gid port{};
 };
 inline constexpr std::size_t queue_pair_address_bytes = 26;
+inline constexpr std::uint64_t most_write_bytes = std::uint64_t{1} << 30; ///< of one write: every device takes as many
 std::array<std::byte, queue_pair_address_bytes> encode(const queue_pair_address& a);
 /// Errors  errc::corrupt: numbers of more than 24 bits
 result<queue_pair_address> decode_queue_pair_address(std::span<const std::byte, queue_pair_address_bytes> bytes);

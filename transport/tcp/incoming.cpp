@@ -124,8 +124,22 @@ void incoming::go_on() {
   }
 }
 
+/// The peer's answers to what we have sent it, which come with its transfers.
+bool incoming::take_acks() {
+  while (stage_.size() >= ack_head_bytes && is_ack(stage_.waiting())) {
+    const auto a = decode_ack(stage_.waiting().first<ack_head_bytes>());
+    if (!a) return give_up(a.error().message), false;
+    if (stage_.size() < ack_head_bytes + a->text_bytes) return false;
+    stage_.drop(ack_head_bytes);
+    std::string text(a->text_bytes, '\0');
+    stage_.take(std::as_writable_bytes(std::span(text)));
+    home_.acked(peer_, a->id, a->code == 0 ? result<void>() : result<void>(errc(a->code - 1), std::move(text)));
+  }
+  return !dead_;
+}
+
 bool incoming::take_head() {
-  if (stage_.size() < transfer_head_bytes) return false;
+  if (!take_acks() || stage_.size() < transfer_head_bytes) return false;
   const auto head = decode_transfer(stage_.take<transfer_head_bytes>());
   if (!head) return give_up(head.error().message), false;
   head_ = *head;
@@ -195,6 +209,7 @@ void incoming::read_more() {
     const auto room = stage_.room();
     into[2] = asio::buffer(room.data(), room.size());
   }
+  much_.set(part_ == part::slices && slices_[index_].bytes - got_ >= bulk_bytes);
   socket_.async_read_some(into, asio::bind_cancellation_slot(stop_read_.slot(), [self = shared_from_this(), in_place](
                                                                                     error_code e, std::size_t bytes) {
                             if (self->dead_) return;
@@ -237,6 +252,7 @@ void incoming::answer(const result<void>& outcome) {
   const auto bytes =
       outcome ? encode(ack{.id = head_.id}, "")
               : encode(ack{.id = head_.id, .code = std::uint32_t(outcome.error().code) + 1}, outcome.error().message);
+  if (home_.carry(peer_, bytes)) return;
   acks_.insert(acks_.end(), bytes.begin(), bytes.end());
   ++num_acks_;
   if (num_acks_ == many_acks) return write_acks();

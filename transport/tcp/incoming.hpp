@@ -37,6 +37,8 @@ public:
     std::vector<std::shared_ptr<incoming>>&
         owing; ///< those with acks to write when the I/O thread has nothing else to do
     std::function<void(std::uint64_t bytes)> placed;
+    std::function<bool(std::uint64_t peer, std::span<const std::byte> ack)> carry; ///< by our own stream to that peer
+    std::function<void(std::uint64_t peer, std::uint64_t id, const result<void>& outcome)> acked; ///< by that peer
   };
   incoming(boost::asio::ip::tcp::socket socket, const house& home)
       : socket_(std::move(socket)), home_(home), much_(home.bulk) {}
@@ -55,7 +57,8 @@ public:
 private:
   void read_hello();
   void answer_hello(const hello& h);
-  void go_on();                   ///< uses what has arrived, then reads more
+  void go_on(); ///< uses what has arrived, then reads more
+  [[nodiscard]] bool take_acks();
   [[nodiscard]] bool take_head(); ///< these return false where bytes are missing, or the peer was given up
   [[nodiscard]] bool take_table();
   [[nodiscard]] bool take_slices();

@@ -15,17 +15,17 @@ using boost::system::error_code;
 using std::chrono::steady_clock;
 
 namespace {
-constexpr std::size_t most_copied = 16 << 10,
-                      most_together = 256 << 10; // bytes of a small transfer; of a batch of them
+constexpr std::size_t most_copied = 16 << 10, most_together = 256 << 10; // bytes of a small transfer; of a batch
+constexpr std::size_t most_owed = 64 << 10;                              // then the peer does not read: no more
 } // namespace
 
-outgoing::outgoing(asio::io_context& io, const identity& self, address peer, bulk_count& bulk,
+outgoing::outgoing(asio::io_context& io, const identity& self, address peer, bulk_count& bulk, std::uint64_t& ids,
                    std::function<void(std::uint64_t)> sent)
-    : socket_(io), self_(self), peer_(std::move(peer)), much_(bulk), sent_(std::move(sent)) {}
+    : socket_(io), self_(self), peer_(std::move(peer)), much_(bulk), sent_(std::move(sent)), ids_(ids) {}
 
 void outgoing::submit(std::uint32_t inbox, transfer what, completion done) {
   if (dead_) return done(failure{errc::peer_lost, "the connection to the peer is closed"});
-  const auto id = next_id_++;
+  const auto id = ++ids_;
   const auto kind = std::size_t(what.kind);
   const transfer_head head{.inbox = inbox,
                            .id = id,
@@ -107,7 +107,7 @@ std::vector<asio::const_buffer> outgoing::take_batch() {
     writing_.push_back(id);
     queues_[std::size_t(open_.at(id).what.kind)].pop_front();
   };
-  flat_.clear();
+  flat_ = std::exchange(owed_, {});
   std::uint64_t id = 0;
   for (; (id = front_of_queues()) != 0; take(id)) {
     const auto& p = open_.at(id);
@@ -117,22 +117,23 @@ std::vector<asio::const_buffer> outgoing::take_batch() {
     flat_.insert(flat_.end(), p.what.message.begin(), p.what.message.end());
     for (const auto& s : p.what.slices) flat_.insert(flat_.end(), s.from.begin(), s.from.end());
   }
-  if (!flat_.empty()) return {asio::buffer(flat_)};
-  if (id == 0) return {};
+  reads_memory_ = writing_.empty() && id != 0;
+  if (!reads_memory_) return {asio::buffer(flat_)};
   take(id);
   const auto& p = open_.at(id);
-  std::vector<asio::const_buffer> buffers{asio::buffer(p.head), asio::buffer(p.what.message)};
+  std::vector<asio::const_buffer> buffers{asio::buffer(flat_), asio::buffer(p.head), asio::buffer(p.what.message)};
   for (const auto& s : p.what.slices) buffers.emplace_back(s.from.data(), s.from.size());
   return buffers;
 }
 
 void outgoing::write_next() {
-  if (!connected_ || !writing_.empty() || dead_) return;
+  if (!connected_ || is_writing_ || dead_) return;
   const auto buffers = take_batch();
-  if (writing_.empty()) return;
+  const auto total = asio::buffer_size(buffers);
+  if (total == 0) return;
+  is_writing_ = true;
   std::uint64_t payload = 0;
   for (const auto id : writing_) payload += open_.at(id).payload;
-  const auto total = asio::buffer_size(buffers);
   much_.set(total >= bulk_bytes);
   // Asio would write 64 KiB a call unless told how much is left.
   const auto left = [total](error_code e, std::size_t written) { return e ? 0 : total - written; };
@@ -140,6 +141,7 @@ void outgoing::write_next() {
     if (e) return self->fail({errc::peer_lost, "lost " + self->peer_name() + " while sending: " + e.message()});
     self->sent_(payload);
     self->much_.set(false);
+    self->is_writing_ = false;
     self->writing_.clear();
     for (const auto& [id, outcome] : std::exchange(self->early_, {})) self->finish(id, outcome);
     self->write_next();
@@ -166,12 +168,22 @@ bool outgoing::take_acks() {
     std::string text(a->text_bytes, '\0');
     stage_.take(std::as_writable_bytes(std::span(text)));
     const auto outcome = a->code == 0 ? result<void>() : result<void>(errc(a->code - 1), std::move(text));
-    if (std::ranges::find(writing_, a->id) != writing_.end())
-      early_.insert_or_assign(a->id, outcome);
-    else
-      finish(a->id, outcome);
+    acked(a->id, outcome);
   }
   return !dead_;
+}
+
+void outgoing::acked(std::uint64_t id, const result<void>& outcome) {
+  if (reads_memory_ && std::ranges::find(writing_, id) != writing_.end())
+    early_.insert_or_assign(id, outcome);
+  else
+    finish(id, outcome);
+}
+
+bool outgoing::carry(std::span<const std::byte> ack) {
+  if (!connected_ || dead_ || owed_.size() > most_owed || (is_writing_ && reads_memory_)) return false;
+  owed_.insert(owed_.end(), ack.begin(), ack.end());
+  return has_carried_ = true;
 }
 
 void outgoing::finish(std::uint64_t id, const result<void>& outcome) {
@@ -189,7 +201,11 @@ void outgoing::fail(const failure& why) {
   error_code ignored;
   socket_.close(ignored); // the pending write reads no more of anybody's memory: it runs on this thread
   auto lost = std::exchange(open_, {});
-  for (auto& [id, p] : lost) p.done(why);
+  const auto known = std::exchange(early_, {});
+  for (auto& [id, p] : lost) {
+    const auto outcome = known.find(id);
+    p.done(outcome == known.end() ? result<void>(why) : outcome->second);
+  }
 }
 
 void outgoing::expire(steady_clock::time_point now) {
@@ -198,9 +214,10 @@ void outgoing::expire(steady_clock::time_point now) {
       ++it;
       continue;
     }
+    const failure stuck{errc::peer_lost, "gave up the connection to " + peer_name() + ": a transfer is stuck in it"};
+    if (early_.contains(it->first)) return fail(stuck); // it has its answer; the others are lost
     const auto late = open_.extract(it++);
-    if (std::ranges::find(writing_, late.key()) != writing_.end())
-      fail({errc::peer_lost, "gave up the connection to " + peer_name() + ": a transfer is stuck in it"});
+    if (std::ranges::find(writing_, late.key()) != writing_.end()) fail(stuck);
     late.mapped().done(failure{errc::deadline, "a transfer to " + peer_name() + " passed its deadline"});
     if (dead_) return;
   }

@@ -136,7 +136,9 @@ attend_plan plan(const team& t, const attend_args& a) {
   if (wide < enough && a.first_segment == 0)
     pieces = std::int32_t(std::min<std::int64_t>(longest, (enough + wide - 1) / wide));
   const auto each = (longest + pieces - 1) / pieces;
-  const auto even = [&] { return wide * (full / each) * (heads / heads_each) % t.num_threads() == 0; };
+  const auto even = [&] { // of one sequence: several may be of any lengths
+    return wide == 1 && full >= each && full / each * (heads / heads_each) % t.num_threads() == 0;
+  };
   while (wide * pieces * (heads / heads_each) < enough && heads_each > 1 && !even()) heads_each = (heads_each + 1) / 2;
   auto* items = scratch<attend_item>(slot::blocks, p.num_clusters * heads * pieces);
   for (std::int64_t c = p.num_clusters - 1; c >= 0; --c) { // the longest rows of a prompt first

@@ -214,8 +214,7 @@ void int_queries_streamed(const query_set& s, std::int32_t q0, const kv_tile& ti
   dot_stream<values_i8, R, 2>(tile.v, std::size_t(block_tokens) * 16, head_dim / 16, x, block_tokens / 8, next,
                               [&](std::int32_t p, const i32x16(&sums)[R]) {
 #pragma GCC unroll 8
-                                for (int r = 0; r < R; ++r)
-                                  join_values(s.o[q0 + r] + p * 16, sums[r], t, r, fresh);
+                                for (int r = 0; r < R; ++r) join_values(s.o[q0 + r] + p * 16, sums[r], t, r, fresh);
                               });
 }
 

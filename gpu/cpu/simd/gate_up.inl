@@ -41,46 +41,50 @@ void gate_up(team& t, const gate_up_args& a) {
   const expert_rows* parts = nullptr;
   const auto num_parts = part_rows(a.offsets, a.num_experts, rows_per_item(t, total, 2 * across), &parts);
   const auto grain = linear_grain(total / num_parts, std::int64_t(shape.in) * 2 * group);
-  share_out(t, num_parts * across, grain, total == num_parts, [&](std::int64_t begin, std::int64_t end) {
-    linear_row rows[most_rows_per_item];
-    std::int64_t ready = -1;
-    for (auto item = begin; item < end; ++item) {
-      const auto& part = parts[item / across];
-      const auto& w = *a.weight[part.expert];
-      const auto column = std::int32_t(item % across) * group;
-      auto* floats = scratch<float>(slot::outputs, std::int64_t(part.num_rows) * 2 * group); // gate columns, up columns
-      if (ready != item / across)
-        ready_rows(
-            gate, w, part.num_rows, rows,
-            [&](std::int32_t r) { return std::int64_t(a.x_row == nullptr ? part.first + r : a.x_row[part.first + r]); },
-            [&](std::int32_t) { return nullptr; });
-      ready = item / across;
-      auto half = gate; // a window of the outputs: first the gate's, then up's
-      for (const std::int32_t first : {column, width + column}) {
-        half.first_panel = first / panel;
-        for (std::int32_t r = 0; r < part.num_rows; ++r)
-          rows[r].y = floats + (std::int64_t(r) * 2 + (first == column ? 0 : 1)) * group;
-        for (std::int32_t p0 = 0; p0 < panels; p0 += panels_per_item) {
-          const auto n = std::min(panels_per_item, panels - p0);
-          next_panels next;
-          if (p0 + 2 * panels_per_item <= panels)
-            next = {&w, half.first_panel + p0 + panels_per_item};
-          else if (panels >= panels_per_item && first == column)
-            next = {&w, (width + column) / panel};
-          else if (panels >= panels_per_item && item + 1 < end)
-            next = {a.weight[parts[(item + 1) / across].expert], std::int32_t((item + 1) % across) * panels};
-          run_item(half, w, rows, part.num_rows, p0, n, next);
+  share_out(
+      t, num_parts * across, grain, streams(shape, 1) && total == num_parts, [&](std::int64_t begin, std::int64_t end) {
+        linear_row rows[most_rows_per_item];
+        std::int64_t ready = -1;
+        for (auto item = begin; item < end; ++item) {
+          const auto& part = parts[item / across];
+          const auto& w = *a.weight[part.expert];
+          const auto column = std::int32_t(item % across) * group;
+          auto* floats =
+              scratch<float>(slot::outputs, std::int64_t(part.num_rows) * 2 * group); // gate columns, up columns
+          if (ready != item / across)
+            ready_rows(
+                gate, w, part.num_rows, rows,
+                [&](std::int32_t r) {
+                  return std::int64_t(a.x_row == nullptr ? part.first + r : a.x_row[part.first + r]);
+                },
+                [&](std::int32_t) { return nullptr; });
+          ready = item / across;
+          auto half = gate; // a window of the outputs: first the gate's, then up's
+          for (const std::int32_t first : {column, width + column}) {
+            half.first_panel = first / panel;
+            for (std::int32_t r = 0; r < part.num_rows; ++r)
+              rows[r].y = floats + (std::int64_t(r) * 2 + (first == column ? 0 : 1)) * group;
+            for (std::int32_t p0 = 0; p0 < panels; p0 += panels_per_item) {
+              const auto n = std::min(panels_per_item, panels - p0);
+              next_panels next;
+              if (p0 + 2 * panels_per_item <= panels)
+                next = {&w, half.first_panel + p0 + panels_per_item};
+              else if (panels >= panels_per_item && first == column)
+                next = {&w, (width + column) / panel};
+              else if (panels >= panels_per_item && item + 1 < end)
+                next = {a.weight[parts[(item + 1) / across].expert], std::int32_t((item + 1) % across) * panels};
+              run_item(half, w, rows, part.num_rows, p0, n, next);
+            }
+          }
+          const auto groups = width / group;
+          for (std::int32_t r = 0; r < part.num_rows; ++r) {
+            float* both = floats + std::int64_t(r) * 2 * group;
+            silu_mul_row(both, both + group, group, both);
+            const auto row = std::int64_t(part.first) + r;
+            a.out.scale[row * groups + column / group] = quantise_run(both, group, a.out.q + row * width + column);
+          }
         }
-      }
-      const auto groups = width / group;
-      for (std::int32_t r = 0; r < part.num_rows; ++r) {
-        float* both = floats + std::int64_t(r) * 2 * group;
-        silu_mul_row(both, both + group, group, both);
-        const auto row = std::int64_t(part.first) + r;
-        a.out.scale[row * groups + column / group] = quantise_run(both, group, a.out.q + row * width + column);
-      }
-    }
-  });
+      });
 }
 
 } // namespace

@@ -25,7 +25,8 @@ bool streams(const packed_weight& w, std::int64_t rows) {
 
 /// Items to threads: what streams is dealt, so that a stream is long, and its first bytes can be fetched ahead.
 void share_out(team& t, std::int64_t items, std::int64_t grain, bool as_streams, item_range_fn fn) {
-  as_streams&& items > grain ? t.parallel_dealt(items, fn) : t.parallel(items, grain, fn);
+  if (as_streams && (items > grain)) return t.parallel_dealt(items, fn);
+  t.parallel(items, grain, fn);
 }
 
 /// Rows of an item: parts of one size, and more of them where there would be too few items for the team.
@@ -135,7 +136,10 @@ void prefetch(team& t, const prefetch_args& a) {
   const auto& w = *a.weight;
   const auto panels = w.out_padded() / panel, across = (panels + panels_per_item - 1) / panels_per_item;
   const auto weights = std::int64_t(std::min(panels, panels_per_item)) * panel * w.in;
-  if (!streams(w, a.rows) || across <= linear_grain(a.rows, weights)) return;
+  if (a.rows == 0 || !streams(w, a.rows) || across <= linear_grain(a.rows, weights)) {
+    for (int i = 0; i < t.num_threads(); ++i) t.prefetch(i, {});
+    return;
+  }
   const auto most = (std::int64_t(512) << 10) / std::int64_t(w.panel_bytes());
   for (int i = 0; i < t.num_threads(); ++i) {
     const auto range = t.dealt(across, i);
@@ -184,27 +188,32 @@ void grouped_linear(team& t, const grouped_linear_args& a) {
   const auto num_parts = part_rows(a.offsets, a.num_experts, rows_per_item(t, total, across), &parts);
   const auto grain = linear_grain(total / num_parts, std::int64_t(shape.in) * panel * panels / across);
   const auto row_bytes = std::int64_t(shape.out) * std::int64_t(bits(a.y_type) / 8);
-  share_out(t, num_parts * across, grain, total == num_parts, [&](std::int64_t begin, std::int64_t end) {
-    linear_row rows[most_rows_per_item];
-    std::int64_t ready = -1;
-    for (auto item = begin; item < end; ++item) {
-      const auto& part = parts[item / across];
-      const auto& w = *a.weight[part.expert];
-      if (ready != item / across)
-        ready_rows(
-            job, w, part.num_rows, rows,
-            [&](std::int32_t r) { return std::int64_t(a.x_row == nullptr ? part.first + r : a.x_row[part.first + r]); },
-            [&](std::int32_t r) { return static_cast<std::byte*>(a.y) + (std::int64_t(part.first) + r) * row_bytes; });
-      ready = item / across;
-      const auto p0 = std::int32_t(item % across) * panels_per_item;
-      next_panels next;
-      if (p0 + 2 * panels_per_item <= panels && item + 1 < end)
-        next = {&w, p0 + panels_per_item};
-      else if (item + 1 < end && panels >= panels_per_item)
-        next = {a.weight[parts[(item + 1) / across].expert], 0};
-      run_item(job, w, rows, part.num_rows, p0, std::min(panels_per_item, panels - p0), next);
-    }
-  });
+  share_out(t, num_parts * across, grain, streams(shape, 1) && total == num_parts,
+            [&](std::int64_t begin, std::int64_t end) {
+              linear_row rows[most_rows_per_item];
+              std::int64_t ready = -1;
+              for (auto item = begin; item < end; ++item) {
+                const auto& part = parts[item / across];
+                const auto& w = *a.weight[part.expert];
+                if (ready != item / across)
+                  ready_rows(
+                      job, w, part.num_rows, rows,
+                      [&](std::int32_t r) {
+                        return std::int64_t(a.x_row == nullptr ? part.first + r : a.x_row[part.first + r]);
+                      },
+                      [&](std::int32_t r) {
+                        return static_cast<std::byte*>(a.y) + (std::int64_t(part.first) + r) * row_bytes;
+                      });
+                ready = item / across;
+                const auto p0 = std::int32_t(item % across) * panels_per_item;
+                next_panels next;
+                if (p0 + 2 * panels_per_item <= panels && item + 1 < end)
+                  next = {&w, p0 + panels_per_item};
+                else if (item + 1 < end && panels >= panels_per_item)
+                  next = {a.weight[parts[(item + 1) / across].expert], 0};
+                run_item(job, w, rows, part.num_rows, p0, std::min(panels_per_item, panels - p0), next);
+              }
+            });
 }
 
 } // namespace
