@@ -1,15 +1,12 @@
 #include "actors/bench/actor_ping.hpp"
 
-#include <algorithm>
 #include <cstring>
 #include <future>
 #include <system_error>
-#include <thread>
 
 #include "actors/system.hpp"
-#include "config/clock.hpp"
-#include "transport/bench/forked.hpp"
-#include "transport/endpoint.hpp"
+#include "transport/bench/figures.hpp"
+#include "transport/bench/peer_process.hpp"
 
 namespace quadrant::actors::bench {
 namespace {
@@ -21,25 +18,10 @@ constexpr std::size_t bytes = 256;
 constexpr int pings = 2000;
 constexpr const char* loopback = "127.0.0.1";
 
-double now_us() { return double(steady_clock::monotonic_ns()) * 1e-3; }
-double part(std::vector<double> list, double p) {
-  std::ranges::sort(list);
-  return list[std::min(list.size() - 1, std::size_t(double(list.size()) * p))];
-}
-
-/// Where a message of the transport comes back to: how it begins.
-struct return_address {
-  std::uint64_t endpoint = 0;
-  std::uint32_t port = 0, inbox = 0;
-};
 struct greeting {
   std::uint16_t caf_port = 0;
-  return_address echo{};
+  wire::place echo{}; ///< a message begins with the place that it comes back to
 };
-
-address to_address(const return_address& a) {
-  return {.endpoint = a.endpoint, .host = loopback, .port = std::uint16_t(a.port), .inbox = a.inbox};
-}
 
 std::string text_of(std::span<const std::byte> message) {
   return {reinterpret_cast<const char*>(message.data()), message.size()};
@@ -58,9 +40,9 @@ void live(const wire::raw_socket& control) {
   const auto by_caf = system.spawn([] { return caf::behavior{[](std::string text) { return text; }}; });
   const auto by_wire = system.spawn([&] {
     return caf::behavior{[&](const std::string& text) {
-      return_address back;
+      wire::place back;
       std::memcpy(&back, text.data(), sizeof back);
-      endpoint->submit(to_address(back), transfer_of(text), {});
+      endpoint->submit(wire::to_address(back), transfer_of(text), {});
     }};
   });
   const auto port = system.middleman().publish(by_caf, 0, loopback);
@@ -87,7 +69,7 @@ public:
       : event_based_actor(config), text_(std::move(text)), send_(std::move(send)), ended_(ended) {}
 
   void answered() {
-    us_.push_back(now_us() - start_);
+    us_.push_back(wire::now_us() - start_);
     if (us_.size() < pings) return go();
     ended_.set_value(std::move(us_));
     quit();
@@ -101,7 +83,7 @@ protected:
 
 private:
   void go() {
-    start_ = now_us();
+    start_ = wire::now_us();
     send_(*this, text_);
   }
   std::string text_;
@@ -115,7 +97,7 @@ class actor_ping {
 public:
   actor_ping() : system_(config_), endpoint_(std::move(transport::make_endpoint({.cluster_token = "bench"})).value()) {
     const auto hello = other_.greeting<greeting>();
-    echo_ = to_address(hello.echo);
+    echo_ = wire::to_address(hello.echo);
     auto found = system_.middleman().remote_actor(loopback, hello.caf_port);
     if (!found) throw std::system_error(ECONNREFUSED, std::generic_category(), "CAF cannot connect");
     remote_ = *found;
@@ -133,7 +115,7 @@ public:
     const auto inbox =
         endpoint_->open_inbox([&](std::span<const std::byte> message) { caf::anon_send(waiting, text_of(message)); });
     std::string text(bytes, 'x');
-    const return_address back{self.endpoint, self.port, inbox};
+    const wire::place back{self.endpoint, self.port, inbox};
     std::memcpy(text.data(), &back, sizeof back);
     auto figures = run(
         text, [&](pinger&, const std::string& t) { endpoint_->submit(echo_, transfer_of(t), {}); }, &waiting);
@@ -186,7 +168,7 @@ result<void> bench_actor_ping(const wire::transport_bench_options& options) {
       const auto note = [&](series& s, const round_figures& f) {
         s.us.insert(s.us.end(), f.us.begin(), f.us.end());
         s.cpu.push_back(f.cpu_s / gb);
-        s.ratio.push_back(part(f.us, 0.5) / part(a.us, 0.5));
+        s.ratio.push_back(wire::part(f.us, 0.5) / wire::part(a.us, 0.5));
         s.cpu_ratio.push_back(f.cpu_s / a.cpu_s);
       };
       note(caf, a), note(tcp, b);
@@ -195,12 +177,12 @@ result<void> bench_actor_ping(const wire::transport_bench_options& options) {
       options.measured({.name = "ping_actor",
                         .path = path,
                         .bytes = bytes,
-                        .p50_us = part(s.us, 0.5),
-                        .p99_us = part(s.us, 0.99),
-                        .gb_s = 2.0 * bytes / part(s.us, 0.5) * 1e-3,
-                        .cpu_s_per_gb = part(s.cpu, 0.5),
-                        .ratio_to_raw = part(s.ratio, 0.5),
-                        .cpu_ratio_to_raw = part(s.cpu_ratio, 0.5)});
+                        .p50_us = wire::part(s.us, 0.5),
+                        .p99_us = wire::part(s.us, 0.99),
+                        .gb_s = 2.0 * bytes / wire::part(s.us, 0.5) * 1e-3,
+                        .cpu_s_per_gb = wire::part(s.cpu, 0.5),
+                        .ratio_to_raw = wire::part(s.ratio, 0.5),
+                        .cpu_ratio_to_raw = wire::part(s.cpu_ratio, 0.5)});
     };
     tell("caf", caf), tell("tcp", tcp);
     return {};

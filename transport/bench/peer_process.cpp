@@ -14,15 +14,6 @@ std::span<std::byte> bytes_of(T& value) {
   return std::as_writable_bytes(std::span(&value, 1));
 }
 
-/// Where an endpoint of this machine is.
-struct place {
-  std::uint64_t endpoint = 0;
-  std::uint32_t port = 0, inbox = 0;
-};
-address to_address(const place& a) {
-  return {.endpoint = a.endpoint, .host = "127.0.0.1", .port = std::uint16_t(a.port), .inbox = a.inbox};
-}
-
 /// Runs of the raw connection, until it closes.
 void serve_raw(const raw_socket& listener, std::span<std::byte> memory) {
   const auto s = listener.accept();
@@ -66,7 +57,7 @@ void live(const raw_socket& control) {
                   std::memcpy(&r, message.data(), sizeof r);
                   transfer back{.slices = {}, .message = {message.begin(), message.end()}, .kind = traffic::dispatch};
                   if (r.to.bytes > 0) back.slices = {{std::span(memory).subspan(r.from, r.to.bytes), r.to}};
-                  wire->submit(to_address({r.endpoint, r.port, r.inbox}), std::move(back), {});
+                  wire->submit(to_address(r.back), std::move(back), {});
                 })};
   control.send_all(bytes_of(hello));
   serve_raw(listener, memory); // its thread; the endpoint has its own

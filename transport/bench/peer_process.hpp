@@ -15,11 +15,18 @@ namespace quadrant::transport::bench {
 
 inline constexpr std::size_t memory_bytes = std::size_t{64} << 20; ///< of each side: beyond the caches
 
-/// How a message to `echo` begins: where it comes back to, and which of the other process's memory comes with it. Both
-/// sides are one program: plain bytes.
-struct echo_request {
+/// Where an inbox of this machine is, as plain bytes: both sides are one program.
+struct place {
   std::uint64_t endpoint = 0;
   std::uint32_t port = 0, inbox = 0;
+};
+inline address to_address(const place& a) {
+  return {.endpoint = a.endpoint, .host = "127.0.0.1", .port = std::uint16_t(a.port), .inbox = a.inbox};
+}
+
+/// How a message to `echo` begins: where it comes back to, and which of the other process's memory comes with it.
+struct echo_request {
+  place back;
   std::uint64_t from = 0;
   remote_span to; ///< bytes 0: the message alone
 };

@@ -8,22 +8,13 @@
 #include <memory>
 #include <system_error>
 
-#include "config/clock.hpp"
 #include "config/progress.hpp"
+#include "transport/bench/figures.hpp"
 #include "transport/bench/peer_process.hpp"
 #include "transport/bench/raw_fan.hpp"
 
 namespace quadrant::transport::bench {
 namespace {
-
-double now_us() { return double(steady_clock::monotonic_ns()) * 1e-3; }
-
-double part(std::vector<double> list, double p) {
-  if (list.empty()) return 0;
-  std::ranges::sort(list);
-  return list[std::min(list.size() - 1, std::size_t(double(list.size()) * p))];
-}
-double median(const std::vector<double>& list) { return part(list, 0.5); }
 
 /// One run of one path.
 struct run_figures {
@@ -59,10 +50,7 @@ public:
     std::ranges::fill(other_, std::byte{2});
     source_ = wire_->register_memory(memory_);
     const auto self = wire_->self();
-    const auto pongs = wire_->open_inbox([this](std::span<const std::byte>) { answered(); });
-    back_ = {.endpoint = self.endpoint, .port = self.port, .inbox = pongs, .from = 0, .to = {}};
-    rows_back_ = back_;
-    rows_back_.inbox = wire_->open_inbox([this](std::span<const std::byte>) { row_came(); });
+    back_ = {self.endpoint, self.port, wire_->open_inbox([this](std::span<const std::byte>) { answered(); })};
   }
 
   void run_all() {
@@ -124,14 +112,18 @@ private:
   void ping(std::uint64_t bytes) {
     if (!wanted("ping")) return;
     take_turns({{"ping", "raw"}, {"ping", "tcp"}},
-               {[this](std::uint64_t n) { return raw_ping(n); }, [this](std::uint64_t n) { return message_ping(n); }},
+               {[this](std::uint64_t n) { return raw_ping(n); },
+                [this](std::uint64_t n) { return exchanges({.bytes = n, .rounds = pings}); }},
                bytes, true);
   }
 
   void dispatch_combine(std::uint64_t bytes) {
     if (!wanted("dispatch_combine")) return;
     take_turns({{"dispatch_combine", "raw"}, {"dispatch_combine", "tcp"}},
-               {[this](std::uint64_t n) { return raw_rounds(n); }, [this](std::uint64_t n) { return row_rounds(n); }},
+               {[this](std::uint64_t n) { return raw_rounds(n); },
+                [this](std::uint64_t n) {
+                  return exchanges({.pairs = pairs, .bytes = n, .has_rows = true, .rounds = row_rounds});
+                }},
                bytes, true);
   }
 
@@ -226,12 +218,6 @@ private:
     return f;
   }
 
-  /// Whoever answers may have died.
-  static void wait(std::future<void>& ended) {
-    if (ended.wait_for(std::chrono::seconds(60)) != std::future_status::ready)
-      throw std::system_error(ETIMEDOUT, std::generic_category(), "the other process does not answer");
-  }
-
   static constexpr int pings = 3000;
   run_figures raw_ping(std::uint64_t bytes) {
     run_figures f;
@@ -249,36 +235,16 @@ private:
     return f;
   }
 
-  run_figures message_ping(std::uint64_t bytes) {
-    run_figures f;
-    timed(f, 2.0 * double(bytes) * pings, [&] {
-      pongs_ = {.message = std::vector<std::byte>(std::max<std::size_t>(bytes, sizeof back_))};
-      std::memcpy(pongs_.message.data(), &back_, sizeof back_);
-      auto ended = pongs_.ended.get_future();
-      send_ping();
-      wait(ended);
-    });
-    f.alone_us = std::move(pongs_.us);
-    return f;
-  }
-  void send_ping() {
-    pongs_.start = now_us();
-    wire_->submit(peer_.echo(), {.slices = {}, .message = pongs_.message}, {});
-  }
-  void answered() { // on the transport's thread
-    pongs_.us.push_back(now_us() - pongs_.start);
-    pongs_.us.size() < pings ? send_ping() : pongs_.ended.set_value();
-  }
   // Four callers send a row to each of four expert groups, and get one back from each: 16 pairs.
   static constexpr std::uint64_t pairs = 16;
-  static constexpr int row_rounds_each = 500;
+  static constexpr int row_rounds = 500;
   run_figures raw_rounds(std::uint64_t bytes) {
     run_figures f;
     const raw_request r{.bytes = bytes, .count = pairs, .kind = raw_kind::fan};
     peer_.raw().send_all(std::as_bytes(std::span(&r, 1)));
     raw_fan fan(peer_.raw_port(), pairs);
-    timed(f, 2.0 * double(bytes * pairs) * row_rounds_each, [&] {
-      for (int i = 0; i < row_rounds_each; ++i) {
+    timed(f, 2.0 * double(bytes * pairs) * row_rounds, [&] {
+      for (int i = 0; i < row_rounds; ++i) {
         const auto start = now_us();
         fan.round(other_, bytes);
         f.alone_us.push_back(now_us() - start);
@@ -286,58 +252,60 @@ private:
     });
     return f;
   }
-  run_figures row_rounds(std::uint64_t bytes) {
+
+  /// `pairs` messages there and as many back at once, again and again; the next round begins where the last one ends, on
+  /// the transport's thread.
+  struct exchange {
+    std::uint64_t pairs = 1, bytes = 0; ///< bytes: of a message, or of the row that it comes with
+    bool has_rows = false;
+    std::size_t rounds = 0;
+    std::uint64_t left = 0; ///< answers of this round
+    double start = 0;
+    std::vector<double> us{};
+    std::promise<void> ended{};
+  };
+  run_figures exchanges(exchange wanted) {
     run_figures f;
-    timed(f, 2.0 * double(bytes * pairs) * row_rounds_each, [&] {
-      rows_ = {.bytes = bytes};
-      auto ended = rows_.ended.get_future();
-      send_rows();
-      wait(ended);
+    timed(f, 2.0 * double(wanted.bytes * wanted.pairs * wanted.rounds), [&] {
+      exchange_ = std::move(wanted);
+      auto ended = exchange_.ended.get_future();
+      send_messages();
+      if (ended.wait_for(std::chrono::seconds(60)) != std::future_status::ready)
+        throw std::system_error(ETIMEDOUT, std::generic_category(), "the other process does not answer");
     });
-    f.alone_us = std::move(rows_.us);
+    f.alone_us = std::move(exchange_.us);
     return f;
   }
-  void send_rows() {
-    rows_.start = now_us();
-    rows_.left = pairs;
-    for (std::uint64_t i = 0; i < pairs; ++i) {
-      auto r = rows_back_;
-      r.from = i * rows_.bytes;
-      r.to = {source_.key, i * rows_.bytes, rows_.bytes};
-      transfer what{.slices = {{std::span(memory_).subspan(i * rows_.bytes, rows_.bytes),
-                                {peer_.memory().key, i * rows_.bytes, rows_.bytes}}},
-                    .message = std::vector<std::byte>(sizeof r),
-                    .kind = traffic::dispatch};
+  void send_messages() {
+    auto& e = exchange_;
+    e.start = now_us();
+    e.left = e.pairs;
+    for (std::uint64_t i = 0; i < e.pairs; ++i) {
+      echo_request r{.back = back_, .from = i * e.bytes, .to = {}};
+      transfer what{.slices = {}, .message = std::vector<std::byte>(sizeof r), .kind = traffic::dispatch};
+      if (e.has_rows) {
+        r.to = {source_.key, i * e.bytes, e.bytes};
+        what.slices = {{std::span(memory_).subspan(i * e.bytes, e.bytes), {peer_.memory().key, i * e.bytes, e.bytes}}};
+      } else {
+        what.message.resize(std::max<std::size_t>(e.bytes, sizeof r));
+      }
       std::memcpy(what.message.data(), &r, sizeof r);
       wire_->submit(peer_.echo(), std::move(what), {});
     }
   }
-  void row_came() { // on the transport's thread
-    if (--rows_.left > 0) return;
-    rows_.us.push_back(now_us() - rows_.start);
-    rows_.us.size() < row_rounds_each ? send_rows() : rows_.ended.set_value();
+  void answered() {
+    auto& e = exchange_;
+    if (--e.left > 0) return;
+    e.us.push_back(now_us() - e.start);
+    e.us.size() < e.rounds ? send_messages() : e.ended.set_value();
   }
-  struct rows_run {
-    std::uint64_t bytes = 0, left = 0;
-    std::vector<double> us{};
-    double start = 0;
-    std::promise<void> ended{};
-  };
-
-  struct pong_run {
-    std::vector<std::byte> message;
-    std::vector<double> us{};
-    double start = 0;
-    std::promise<void> ended{};
-  };
 
   const transport_bench_options& options_;
   peer_process peer_; ///< before this process has a second thread
   std::vector<std::byte> memory_, other_;
-  pong_run pongs_;
   remote_span source_;
-  echo_request back_, rows_back_;
-  rows_run rows_;
+  place back_;
+  exchange exchange_;
   std::unique_ptr<endpoint> wire_; ///< the last: it ends before what its inboxes use
 };
 

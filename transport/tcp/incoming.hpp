@@ -6,7 +6,8 @@
 //                                    └──────────────────────────────────────────────────────────────────┘
 // A read is for the place where the next bytes belong; what it brings beyond that waits in a stage of a few KiB, so small
 // frames come many at a time. Once a slice is refused, the rest of its transfer is read into a scratch buffer; a malformed
-// frame closes the stream. Acknowledgements leave together when the I/O thread has nothing else to do, or many wait.
+// frame closes the stream. Acknowledgements go with what we
+// send that peer, or leave together when the I/O thread has nothing else to do.
 // Holds   pins only while a read into the pinned memory is pending, or the next is about to be
 // Threads everything on the endpoint's I/O thread
 #pragma once
@@ -34,8 +35,8 @@ public:
     inbox_table& inboxes;
     identity self;
     bulk_count& bulk;
-    std::vector<std::shared_ptr<incoming>>&
-        owing; ///< those with acks to write when the I/O thread has nothing else to do
+    /// Those with acks to write when the I/O thread has nothing else to do.
+    std::vector<std::shared_ptr<incoming>>& owing;
     std::function<void(std::uint64_t bytes)> placed;
     std::function<bool(std::uint64_t peer, std::span<const std::byte> ack)> carry; ///< by our own stream to that peer
     std::function<void(std::uint64_t peer, std::uint64_t id, const result<void>& outcome)> acked; ///< by that peer
@@ -58,8 +59,9 @@ private:
   void read_hello();
   void answer_hello(const hello& h);
   void go_on(); ///< uses what has arrived, then reads more
+  // False where bytes are missing, or the peer was given up.
   [[nodiscard]] bool take_acks();
-  [[nodiscard]] bool take_head(); ///< these return false where bytes are missing, or the peer was given up
+  [[nodiscard]] bool take_head();
   [[nodiscard]] bool take_table();
   [[nodiscard]] bool take_slices();
   void read_more();

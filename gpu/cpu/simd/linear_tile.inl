@@ -173,8 +173,8 @@ struct next_panels {
   [[nodiscard]] const float* scales() const { return weight->panel_scales(panel); }
 };
 
-/// Panels [p0, p0 + panels) one after the other: one stream of weights, and one of scales. Both go on in `next`;
-/// the first of runs longer than `stream_ahead` only at the run's end.
+/// Panels [p0, p0 + panels) one after the other: one stream of weights, and one of scales. Both go on in `next`
+/// (the weights from run to run: where one is longer than `stream_ahead`, later).
 template <class Weights, int R>
 [[gnu::noinline]] void int_stream(const linear_job& job, const packed_weight& w, const linear_row* rows,
                                   std::int32_t p0, std::int32_t panels, const next_panels& next) {
