@@ -10,7 +10,7 @@
 
 namespace quadrant::actors {
 
-enum class arrival_kind : std::uint8_t { gather, residual, combine };
+enum class arrival_kind : std::uint8_t { gather, residual, state, combine };
 
 struct arrival_key {
   arrival_kind kind;

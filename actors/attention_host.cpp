@@ -16,6 +16,7 @@ attention_host::attention_host(parts p)
   link_->landing_layout = plan.landing_of(parts_.id);
   if (parts_.id.kind == role::prefill && parts_.id.stage + 1 < plan.layout().prefill_pp)
     link_->next_layout = plan.landing_of({role::prefill, parts_.id.stage + 1, parts_.id.rank});
+  if (!parts_.shard->spec.merges_last()) link_->next_layout = plan.landing_of({role::decode, 0, parts_.id.rank + 1});
   if (plan.num_groups(parts_.id.kind) > 0) link_->expert_layout = plan.dispatch_of(parts_.id.kind);
   link_->failed = parts_.failed;
   link_->self = endpoint.self();

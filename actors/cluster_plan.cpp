@@ -4,6 +4,8 @@
 #include <charconv>
 #include <thread>
 
+#include "scheduler/kv_split.hpp"
+
 namespace quadrant::actors {
 namespace {
 
@@ -79,6 +81,7 @@ model::shard_spec cluster_plan::shard_of(worker_id id) const {
                                        : model::stage_of(config_, 0, 1);
   spec.tp_rank = id.rank;
   spec.tp = std::int32_t(id.kind == role::prefill ? topology_.prefill_tp : topology_.decode_tp);
+  spec.kv_split = id.kind == role::prefill ? 1 : std::int32_t(topology_.decode_kv_split);
   spec.local_experts = num_groups(id.kind) == 0;
   return spec;
 }
@@ -90,7 +93,9 @@ model::frame_limits cluster_plan::frame_of(role kind) const {
   }
   const auto rows = std::int32_t((topology_.decode_max_sequences + topology_.decode_micro_batches - 1) /
                                  topology_.decode_micro_batches);
-  return {.tokens = rows, .sequences = rows, .outputs = rows};
+  // A sequence with n parts here has at least n - 1 full segments here.
+  const auto parts = topology_.decode_kv_split == 1 ? 0 : rows + topology_.decode_kv_blocks / scheduler::segment_blocks;
+  return {.tokens = rows, .sequences = rows, .outputs = rows, .parts = std::int32_t(parts)};
 }
 
 std::uint32_t cluster_plan::slots_of(role kind) const {
@@ -105,14 +110,17 @@ attention_landing cluster_plan::landing_of(worker_id id) const {
   const std::size_t head_bytes = numerics_.activation == gpu::dtype::i8 ? 1 : sizeof(float);
   const std::size_t residual = std::size_t(config_.hidden_size) * sizeof(float);
   const std::size_t share = (tokens + std::size_t(spec.tp) - 1) / std::size_t(spec.tp) * residual;
-  const std::size_t part = std::max(
-      {tokens * std::size_t(shape.q_heads) * std::max(std::size_t(config_.head_dim) * head_bytes, sizeof(float)),
-       tokens * std::size_t(shape.hidden_part) * sizeof(float), share,
-       std::size_t(limits.outputs) * std::size_t(shape.vocab_part) * sizeof(float)});
+  const std::size_t part =
+      std::max({tokens * std::size_t(shape.q_heads) * (std::size_t(config_.head_dim) * head_bytes + sizeof(float)),
+                tokens * std::size_t(shape.hidden_part) * sizeof(float), share,
+                std::size_t(limits.outputs) * std::size_t(shape.vocab_part) * sizeof(float)});
   return {.slots = slots_of(id.kind),
           .tp = std::uint32_t(spec.tp),
           .part_bytes = spec.tp == 1 ? 0 : part,
-          .residual_bytes = shape.embeds ? 0 : tokens * residual};
+          .residual_bytes = shape.embeds ? 0 : tokens * residual,
+          .state_bytes = spec.kv_rank() == 0
+                             ? 0
+                             : tokens * std::size_t(shape.q_heads) * std::size_t(config_.head_dim + 2) * sizeof(float)};
 }
 
 std::int32_t cluster_plan::num_groups(role attention) const {

@@ -8,16 +8,23 @@ namespace {
 scheduler::decode_limits limits_of(const topology& t) {
   return {.max_sequences = std::int32_t(t.decode_max_sequences),
           .launch_ahead = std::int32_t(t.decode_launch_ahead),
-          .micro_batches = std::int32_t(t.decode_micro_batches)};
+          .micro_batches = std::int32_t(t.decode_micro_batches),
+          .kv_split = std::int32_t(t.decode_kv_split)};
 }
 
-model::batch read_batch(wire::DecodeStep::Reader step) {
+/// As the rank sees it that holds the kv_rank-th part of each sequence's KV.
+model::batch read_batch(wire::DecodeStep::Reader step, std::int32_t kv_rank) {
   model::batch b;
   for (const auto row : step.getRows()) {
     b.outputs.push_back(
         {.row = std::int32_t(b.ids.size()), .slot = row.getSlot(), .sampling = read(row.getSampling())});
     b.ids.push_back(row.getToken());
-    b.sequences.push_back({.num_rows = 1, .first_position = row.getPosition(), .blocks = read_ints(row.getBlocks())});
+    const scheduler::kv_split split{read_ints(row.getSegmentEnds())};
+    b.sequences.push_back({.num_rows = 1,
+                           .first_position = row.getPosition(),
+                           .blocks = read_ints(row.getBlocks()),
+                           .first_segment = split.first_segment(std::size_t(kv_rank)),
+                           .end_segment = split.end_segment(std::size_t(kv_rank))});
   }
   return b;
 }
@@ -109,6 +116,7 @@ void decode_worker::grant_waiting() {
                         if (!lease) return write(b.initProblem(), lease.error());
                         b.setSlot(lease->slot);
                         write_ints([&](unsigned n) { return b.initBlocks(n); }, lease->blocks);
+                        write_ints([&](unsigned n) { return b.initSegmentEnds(n); }, lease->split.ends);
                       },
                       id));
     waiting_.pop_front();
@@ -127,9 +135,10 @@ void decode_worker::launch_all() {
           rows[i].setSlot(row.slot);
           rows[i].setPosition(row.position);
           rows[i].setToken(row.token);
-          const auto& blocks = core_.lease_of(row.sequence)->blocks;
+          const auto& lease = *core_.lease_of(row.sequence);
           const auto needed = std::size_t(scheduler::blocks_for(row.position + 1));
-          write_ints([&](unsigned n) { return rows[i].initBlocks(n); }, std::span(blocks).first(needed));
+          write_ints([&](unsigned n) { return rows[i].initBlocks(n); }, std::span(lease.blocks).first(needed));
+          write_ints([&](unsigned n) { return rows[i].initSegmentEnds(n); }, lease.split.ends);
           write(rows[i].initSampling(), sequences_.at(row.sequence).sampling);
         }
       });
@@ -157,7 +166,7 @@ void decode_worker::execute(const msg::decode_step& message) {
                        b.setEndedNs(steady_clock::monotonic_ns());
                      }));
     };
-  host_->launch(step->getMicroBatch(), read_batch(*step), std::move(hooks));
+  host_->launch(step->getMicroBatch(), read_batch(*step, host_->about().shard->spec.kv_rank()), std::move(hooks));
 }
 
 void decode_worker::commit(const msg::decode_step_done& message) {

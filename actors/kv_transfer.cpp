@@ -74,6 +74,8 @@ void kv_transfer::queue_slices(const msg::kv_ready& message) {
         continue;
       if (global < to_shape.first_kv_head || global >= to_shape.first_kv_head + to_shape.kv_heads) continue;
       for (auto block = first_block; block < end_block; ++block) {
+        if (order_.decode_split.holder_of(block / scheduler::segment_blocks) != std::size_t(to_spec.kv_rank()))
+          continue;
         const auto source = v->getBlocks()[unsigned(block)];
         const auto target = order_.decode_blocks[std::size_t(block)];
         slices.push_back({from.slice_offset(source, std::int32_t(v->getLayer()), head),

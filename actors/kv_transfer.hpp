@@ -1,6 +1,6 @@
 // actors/kv_transfer.hpp: the hand-over of one request's KV from its prefill pipeline to its decode replica.
 //
-//   moving ─▶ done        every slice of every layer and KV head is at every decode rank that owns the head
+//   moving ─▶ done        every slice of every layer and KV head is at every decode rank that holds it
 //      └────▶ failed      a slice could not be sent, or the request is over
 //   then, when the request is over: draining, until no slice is on the way, from no shard that lives
 //
@@ -19,6 +19,7 @@
 #include "actors/cluster_plan.hpp"
 #include "actors/interfaces.hpp"
 #include "actors/observed.hpp"
+#include "scheduler/kv_split.hpp"
 
 namespace quadrant::actors {
 
@@ -32,6 +33,7 @@ public:
     handles workers;
     std::int32_t prompt_tokens = 0;
     std::vector<std::int32_t> decode_blocks;
+    scheduler::kv_split decode_split; ///< which of the ranks that share heads holds a block
     request_actor owner;
     planner_actor planner;
     decode_actor decode;

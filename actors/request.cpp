@@ -51,7 +51,7 @@ void live_request::admit() {
             if (over_) return;
             const auto v = route.view();
             if (const auto outcome = read(v->getProblem()); !outcome) return fail(outcome.error());
-            spec_.view()->getAllLogits() ? start_prefill({}) : lease();
+            spec_.view()->getAllLogits() ? start_prefill({}, {}) : lease();
           },
           [this](const caf::error&) {
             fail({errc::unavailable, "the router does not answer"});
@@ -78,10 +78,10 @@ void live_request::leased(const msg::lease& message) {
   const auto v = message.view();
   if (over_ || v->getAttempt() != attempt_ || transfer_) return;
   if (const auto outcome = read(v->getProblem()); !outcome) return fail(outcome.error());
-  start_prefill(read_ints(v->getBlocks()));
+  start_prefill(read_ints(v->getBlocks()), {read_ints(v->getSegmentEnds())});
 }
 
-void live_request::start_prefill(const std::vector<std::int32_t>& decode_blocks) {
+void live_request::start_prefill(std::vector<std::int32_t> decode_blocks, scheduler::kv_split split) {
   now("prefilling");
   const auto spec = spec_.view();
   transfer_ = spawn<kv_transfer>(kv_transfer::order{.request = id_,
@@ -90,7 +90,8 @@ void live_request::start_prefill(const std::vector<std::int32_t>& decode_blocks)
                                                     .view = around_.view,
                                                     .workers = around_.workers,
                                                     .prompt_tokens = std::int32_t(spec->getTokens().size()),
-                                                    .decode_blocks = decode_blocks,
+                                                    .decode_blocks = std::move(decode_blocks),
+                                                    .decode_split = std::move(split),
                                                     .owner = this,
                                                     .planner = around_.planner,
                                                     .decode = around_.decode});

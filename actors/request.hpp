@@ -15,6 +15,7 @@
 #include "actors/interfaces.hpp"
 #include "actors/observed.hpp"
 #include "actors/token_sink.hpp"
+#include "scheduler/kv_split.hpp"
 
 namespace quadrant::actors {
 
@@ -39,7 +40,7 @@ private:
   void admit();
   void lease();
   void leased(const msg::lease& message);
-  void start_prefill(const std::vector<std::int32_t>& decode_blocks);
+  void start_prefill(std::vector<std::int32_t> decode_blocks, scheduler::kv_split split);
   void first_token(const msg::first_token& message);
   void logits(const msg::logit_rows& message);
   void handed_over(const msg::handed_over& message);

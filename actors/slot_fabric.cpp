@@ -73,42 +73,84 @@ void slot_fabric::receive_previous(gpu::stream& s, std::byte* to, std::size_t by
   });
 }
 
-void slot_fabric::gather(gpu::stream& s, const gpu::gather_op& op) {
-  const auto ordinal = gathers_++;
-  const auto ranks = std::uint32_t(link_->around.tp_ranks.size());
-  const std::size_t bytes = std::size_t(op.rows) * std::size_t(op.part_bytes);
-  QCHECK_LE(bytes, link_->landing_layout.part_bytes);
-  gpu::event sent, here;
-  link_->arrived.expect({arrival_kind::gather, slot_, ordinal}, ranks - 1, here);
-  s.launch([link = link_, slot = slot_, ordinal, ranks, bytes, op, sent](gpu::team&) {
-    transfer_group group(link, ranks - 1, sent);
-    const auto self = link->around.tp_rank;
-    for (std::uint32_t rank = 0; rank < ranks; ++rank) {
-      if (rank == self) continue;
-      const auto& peer = link->around.tp_ranks[rank];
-      group.submit(peer.address,
-                   {.slices = {{{op.local, bytes},
-                                within(peer.landing, link->landing_layout.gather_offset(slot, ordinal, self), bytes)}},
-                    .message = arrival([&](wire::Arrival::Builder& b) {
-                      auto a = b.initGather();
-                      a.setSlot(slot);
-                      a.setOrdinal(ordinal);
-                      a.setSource(self);
-                    }),
-                    .kind = transport::traffic::dispatch});
-    }
+void slot_fabric::send_state(gpu::stream& s, const std::byte* from, std::size_t bytes) {
+  const auto ordinal = sent_states_++;
+  gpu::event sent;
+  s.launch([link = link_, slot = slot_, ordinal, from, bytes, sent](gpu::team&) {
+    const auto& next = link->around.tp_ranks[link->around.tp_rank + 1];
+    transfer_group(link, 1, sent)
+        .submit(next.address,
+                {.slices = {{{from, bytes}, within(next.landing, link->next_layout.state_offset(slot), bytes)}},
+                 .message = arrival([&](wire::Arrival::Builder& b) {
+                   auto a = b.initState();
+                   a.setSlot4(slot);
+                   a.setOrdinal4(ordinal);
+                 }),
+                 .kind = transport::traffic::dispatch});
   });
   s.wait(sent);
+}
+
+void slot_fabric::receive_state(gpu::stream& s, std::byte* to, std::size_t bytes) {
+  gpu::event here;
+  link_->arrived.expect({arrival_kind::state, slot_, received_states_++}, 1, here);
   s.wait(here);
-  s.launch([link = link_, slot = slot_, ordinal, ranks, op](gpu::team&) {
-    const std::size_t part = std::size_t(op.part_bytes), row_bytes = ranks * part;
+  s.launch([link = link_, slot = slot_, to, bytes](gpu::team&) {
+    std::memcpy(to, link->landing.data() + link->landing_layout.state_offset(slot), bytes);
+  });
+}
+
+void slot_fabric::gather(gpu::stream& s, const gpu::gather_op& op) {
+  const auto ordinal = gathers_++;
+  const auto ranks = std::uint32_t(link_->around.tp_ranks.size()), every = std::uint32_t(op.every);
+  const auto has_part = [every](std::uint32_t rank) { return (rank + 1) % every == 0; };
+  const bool own_part = has_part(link_->around.tp_rank);
+  std::size_t bytes = 0;
+  for (const auto& array : op.arrays) bytes += std::size_t(op.rows) * std::size_t(array.part_bytes);
+  QCHECK_LE(bytes, link_->landing_layout.part_bytes);
+  gpu::event here;
+  link_->arrived.expect({arrival_kind::gather, slot_, ordinal}, ranks / every - (own_part ? 1 : 0), here);
+  if (own_part) {
+    gpu::event sent;
+    s.launch([link = link_, slot = slot_, ordinal, ranks, op, sent](gpu::team&) {
+      transfer_group group(link, ranks - 1, sent);
+      const auto self = link->around.tp_rank;
+      for (std::uint32_t rank = 0; rank < ranks; ++rank) {
+        if (rank == self) continue;
+        const auto& peer = link->around.tp_ranks[rank];
+        transport::transfer what{.slices = {},
+                                 .message = arrival([&](wire::Arrival::Builder& b) {
+                                   auto a = b.initGather();
+                                   a.setSlot(slot);
+                                   a.setOrdinal(ordinal);
+                                   a.setSource(self);
+                                 }),
+                                 .kind = transport::traffic::dispatch};
+        auto place = link->landing_layout.gather_offset(slot, ordinal, self);
+        for (const auto& array : op.arrays) {
+          const auto size = std::size_t(op.rows) * std::size_t(array.part_bytes);
+          if (size > 0) what.slices.push_back({{array.local, size}, within(peer.landing, place, size)});
+          place += size;
+        }
+        group.submit(peer.address, std::move(what));
+      }
+    });
+    s.wait(sent);
+  }
+  s.wait(here);
+  s.launch([link = link_, slot = slot_, ordinal, ranks, every, has_part, op](gpu::team&) {
     for (std::uint32_t rank = 0; rank < ranks; ++rank) {
-      const auto* from = rank == link->around.tp_rank
-                             ? op.local
-                             : link->landing.data() + link->landing_layout.gather_offset(slot, ordinal, rank);
-      for (std::int32_t row = 0; row < op.rows; ++row)
-        if (auto* to = op.all + std::size_t(row) * row_bytes + rank * part; to != from + std::size_t(row) * part)
-          std::memcpy(to, from + std::size_t(row) * part, part);
+      if (!has_part(rank)) continue;
+      const bool own = rank == link->around.tp_rank;
+      const auto* landed = link->landing.data() + link->landing_layout.gather_offset(slot, ordinal, rank);
+      for (const auto& array : op.arrays) {
+        const std::size_t part = std::size_t(array.part_bytes), row_bytes = ranks / every * part;
+        const auto* from = own ? array.local : landed;
+        for (std::int32_t row = 0; row < op.rows; ++row, from += part)
+          if (auto* to = array.all + std::size_t(row) * row_bytes + rank / every * part; to != from)
+            std::memcpy(to, from, part);
+        landed += std::size_t(op.rows) * part;
+      }
     }
   });
 }
@@ -170,6 +212,8 @@ void take_arrival(worker_link& link, std::span<const std::byte> message) {
   case wire::Arrival::RESIDUAL:
     return link.arrived.arrived(
         {arrival_kind::residual, view->getResidual().getSlot2(), view->getResidual().getOrdinal2()});
+  case wire::Arrival::STATE:
+    return link.arrived.arrived({arrival_kind::state, view->getState().getSlot4(), view->getState().getOrdinal4()});
   case wire::Arrival::COMBINE:
     return link.arrived.arrived(
         {arrival_kind::combine, view->getCombine().getSlot3(), view->getCombine().getOrdinal3()});

@@ -44,7 +44,7 @@ struct worker_link {
   transport::endpoint* endpoint = nullptr;
   transport::address self; ///< this worker's inbox
   std::span<std::byte> landing;
-  attention_landing landing_layout, next_layout; ///< its own; the next stage's
+  attention_landing landing_layout, next_layout; ///< its own; the next stage's, or the next rank's
   dispatch_landing expert_layout;
   neighbours around;
   arrivals arrived;
@@ -61,6 +61,8 @@ public:
 
   void send_next(gpu::stream& s, const std::byte* from, std::size_t bytes) override;
   void receive_previous(gpu::stream& s, std::byte* to, std::size_t bytes) override;
+  void send_state(gpu::stream& s, const std::byte* from, std::size_t bytes) override;
+  void receive_state(gpu::stream& s, std::byte* to, std::size_t bytes) override;
   void gather(gpu::stream& s, const gpu::gather_op& op) override;
   void experts(gpu::stream& s, const gpu::expert_op& op) override;
 
@@ -69,7 +71,8 @@ private:
   std::uint32_t slot_;
   std::span<std::byte> arena_;
   std::uint64_t arena_key_;
-  std::uint64_t gathers_ = 0, sent_steps_ = 0, received_steps_ = 0, dispatches_ = 0;
+  std::uint64_t gathers_ = 0, sent_steps_ = 0, received_steps_ = 0, sent_states_ = 0, received_states_ = 0,
+                dispatches_ = 0;
 };
 
 /// Takes an Arrival for an attention worker's inbox.

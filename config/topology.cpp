@@ -26,6 +26,8 @@ constexpr setting settings[] = {
     {"prefill", "kv_blocks", "blocks", 1, 1 << 24, &topology::prefill_kv_blocks,
      "KV memory of a worker; a block is 64 tokens"},
     {"decode", "tp", "ranks", 1, 64, &topology::decode_tp, "tensor-parallel ranks, over heads and columns"},
+    {"decode", "kv_split", "ranks", 1, 64, &topology::decode_kv_split,
+     "that share heads, each with a part of a long sequence's KV; divides tp"},
     {"decode", "threads", "threads", 0, 1024, &topology::decode_threads,
      "of a worker's device; 0: the cores shared out"},
     {"decode", "micro_batches", "parts", 1, 16, &topology::decode_micro_batches,

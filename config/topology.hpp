@@ -33,6 +33,7 @@ struct topology {
   std::int64_t prefill_kv_blocks = 512;
 
   std::int64_t decode_tp = 1;
+  std::int64_t decode_kv_split = 1;
   std::int64_t decode_threads = 0;
   std::int64_t decode_micro_batches = 1;
   std::int64_t decode_launch_ahead = 2;

@@ -4,6 +4,7 @@
 // numbered by the program, the same on every rank, so a peer's bytes find their place without a rendezvous.
 // Threads one owner per stream
 #pragma once
+#include <array>
 #include <cstdint>
 #include <span>
 
@@ -11,12 +12,16 @@
 
 namespace quadrant::gpu {
 
-/// Rows that each rank has a part of: part r of every row comes from rank r (rule 9: ranks gather, they do not add).
+/// Rows that ranks have parts of (rule 9: ranks gather, they do not add), in one array or two that travel together.
 struct gather_op {
-  const std::byte* local; ///< [rows, part_bytes]
-  std::byte* all;         ///< [rows, ranks * part_bytes], rank-major within a row
+  struct array {
+    const std::byte* local = nullptr; ///< [rows, part_bytes]
+    std::byte* all = nullptr;         ///< [rows, parts * part_bytes], in the order of the ranks within a row
+    std::int32_t part_bytes = 0;      ///< 0: no array
+  };
+  std::array<array, 2> arrays;
   std::int32_t rows = 0;
-  std::int32_t part_bytes = 0;
+  std::int32_t every = 1; ///< part p comes from rank (p + 1) * every - 1; the other ranks only receive
 };
 
 /// Activation rows of a layer, sorted by expert, to the groups that own the experts; their answers into `out`.
@@ -37,6 +42,9 @@ public:
   /// Pipeline hand-over: bytes to the same tensor-parallel rank of the next stage, or from that of the stage before.
   virtual void send_next(stream& s, const std::byte* from, std::size_t bytes) = 0;
   virtual void receive_previous(stream& s, std::byte* to, std::size_t bytes) = 0;
+  /// KV split: what attention has folded so far, to the next tensor-parallel rank, or from the one before.
+  virtual void send_state(stream& s, const std::byte* from, std::size_t bytes) = 0;
+  virtual void receive_state(stream& s, std::byte* to, std::size_t bytes) = 0;
   /// Gathers over the tensor-parallel ranks.
   virtual void gather(stream& s, const gather_op& op) = 0;
   /// Dispatches rows to expert groups and waits for the combine's rows.

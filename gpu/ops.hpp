@@ -7,6 +7,7 @@
 // part of the op. NaN and Inf are not lost: a row that holds one gets a NaN scale, which reaches its logits.
 // Threads an op runs on the calling thread and the team it is given; its operands are nobody else's meanwhile
 #pragma once
+#include <algorithm>
 #include <cstdint>
 
 #include "gpu/dtype.hpp"
@@ -31,6 +32,18 @@ struct sequence_rows {
   std::int32_t first_position = 0;      ///< of first_row; the KV of all earlier positions is in the blocks
   std::int32_t own_row = 0;             ///< its first row in the own-block rows, see kv_append
   const std::int32_t* blocks = nullptr; ///< block ids of positions 0, 64, ...; enough for its last position
+  /// The segments [first, end) of its KV lie in this pool; the others are other workers', their block ids mean nothing.
+  std::int32_t first_segment = 0, end_segment = INT32_MAX;
+
+  [[nodiscard]] constexpr bool holds(std::int32_t position) const noexcept {
+    return position / segment_tokens >= first_segment && position / segment_tokens < end_segment;
+  }
+  /// How many parts attend leaves of the row at a position: all segments up to it as one, where the first is here;
+  /// otherwise each by itself.
+  [[nodiscard]] constexpr std::int32_t parts_at(std::int32_t position) const noexcept {
+    const auto reached = std::min(end_segment, position / segment_tokens + 1);
+    return first_segment == 0 ? std::min(1, reached) : std::max(0, reached - first_segment);
+  }
 };
 
 struct sampling {
@@ -161,7 +174,7 @@ struct own_rows_view {
 /// Stores new K, V rows: quantises them (i8: one scale per (token, KV head)), copies the rows of the current block that
 /// earlier steps wrote from the pool to `own`, writes the new ones to `own` and to the pool, and seals every block that
 /// is now full: s = max_j s_j, q'_j = round(q_j * (s_j / s)), all 64 scales := s (rule 7). f32/bf16 planes are never
-/// sealed.
+/// sealed. Rows of segments that are not here are left alone.
 struct kv_append_args {
   const float *k, *v; ///< row t, head h at k + t*stride + h*D; k after RoPE. bf16 planes: values are rounded here
   std::int64_t k_stride, v_stride;
@@ -187,9 +200,8 @@ struct kv_append_args {
 /// an a_j that is not below 2^100 makes the unit NaN, and A below 2^-100 makes unit and W 0.
 /// Tiles fold left within a segment of 1,024 positions, from m = -inf, l = 0, o = 0:
 ///   m' = max(m, mt); a = exp(m - m'); b = exp(mt - m'); l' = fma(lt, b, l * a)
-/// Segments fold left likewise, o' = fma(ot, b, o * a), from the first one. Output: part 0 holds segment 0 up to
-/// last_segment folded if first_segment is 0; otherwise each segment of the range is a part of its own. A part past a
-/// row's position has m = -inf, l = 0, o = 0.
+/// Segments fold left likewise, o' = fma(ot, b, o * a), from the first one; those of a row's that are here make the
+/// parts that sequence_rows::parts_at counts.
 /// Bound against exact attention over the same integers: e's 1.1e-4 and half a step of 255 in each weight.
 struct attend_args {
   act_view q; ///< [T, Hq, D], factor 1/sqrt(D) already in it
@@ -200,17 +212,26 @@ struct attend_args {
   kv_layout layout;
   std::int32_t layer;
   own_rows_view own;
-  std::int32_t first_segment, last_segment; ///< [first, last); last = INT32_MAX: to the end
-  std::int32_t num_parts;                   ///< 1, or last - first where first > 0
-  float *m, *l;                             ///< [T, Hq, parts]
-  float* o;                                 ///< [T, Hq, parts, D]
+  const std::int32_t* parts; ///< [T+1] the parts of row t are [parts[t], parts[t+1])
+  float *m, *l;              ///< [parts, Hq]
+  float* o;                  ///< [parts, Hq, D]
 };
 
-/// Folds parts left and divides: y[t, h, :] = o / l.
+/// What is folded so far: m = -inf and l = 0 where that is nothing.
+struct attention_state {
+  float *m = nullptr, *l = nullptr; ///< [T, Hq]
+  float* o = nullptr;               ///< [T, Hq, D]
+};
+
+/// Folds parts left, onto `before` where it is set: o' = fma(ot, b, o * a). Then y[t, h, :] = o / l where y is set;
+/// otherwise `after` gets the state.
 struct merge_args {
-  const float *m, *l, *o; ///< as attend writes them
-  std::int32_t tokens, heads, num_parts, head_dim;
-  float* y; ///< [T, heads, D]
+  const float *m, *l, *o;    ///< as attend writes them
+  const std::int32_t* parts; ///< as attend's
+  std::int32_t tokens, heads, head_dim;
+  attention_state before;
+  float* y; ///< [T, heads, D], or null
+  attention_state after;
 };
 
 // ---- mixture of experts -------------------------------------------------------------------------------------------

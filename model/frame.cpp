@@ -42,7 +42,8 @@ expert_scratch expert_scratch::take(arena_cursor& cursor, const gpu::numerics& n
 
 frame::frame(const model_config& config, const gpu::numerics& numerics, const shard_spec& spec,
              const shard_shape& shape, frame_limits limits)
-    : limits_(limits), max_blocks_((config.max_position_embeddings + gpu::block_tokens - 1) / gpu::block_tokens) {
+    : limits_(limits), max_blocks_((config.max_position_embeddings + gpu::block_tokens - 1) / gpu::block_tokens),
+      q_heads_(shape.q_heads), head_dim_(config.head_dim) {
   arena_cursor count(nullptr);
   place(count, config, numerics, spec, shape);
   memory_ = gpu::aligned_bytes(count.used());
@@ -78,9 +79,15 @@ void frame::place(arena_cursor& c, const model_config& config, const gpu::numeri
   own.v = c.take<std::byte>(own_rows * shape.kv_heads * head * bits(n.kv) / 8);
   own.k_scale = c.take<float>(own_rows * shape.kv_heads);
   own.v_scale = c.take<float>(own_rows * shape.kv_heads);
-  attn_m = c.take<float>(padded * shape.q_heads);
-  attn_l = c.take<float>(padded * shape.q_heads);
-  attn_o = c.take<float>(padded * shape.q_heads * head);
+  const std::size_t most_parts = std::max<std::size_t>(padded, limits_.parts);
+  parts = c.take<std::int32_t>(padded + 1);
+  attn_m = c.take<float>(most_parts * shape.q_heads);
+  attn_l = c.take<float>(most_parts * shape.q_heads);
+  attn_o = c.take<float>(most_parts * shape.q_heads * head);
+  if (spec.kv_split > 1) {
+    folded_before = c.take<float>(padded * shape.q_heads * (head + 2));
+    folded = c.take<float>(padded * shape.q_heads * (head + 2));
+  }
   attn = c.take<float>(padded * shape.q_heads * head);
   heads = act_room::take(c, n.activation, std::int64_t(padded), shape.q_heads * config.head_dim, config.head_dim);
   all_heads = spec.tp == 1 ? heads
@@ -115,6 +122,7 @@ void frame::begin(const batch& step) {
   std::ranges::copy(step.ids, ids);
 
   std::int32_t row = 0, own_row = 0;
+  parts[0] = 0;
   auto* blocks = block_table;
   for (std::int32_t s = 0; s < num_sequences; ++s) {
     const auto& seq = step.sequences[std::size_t(s)];
@@ -123,13 +131,19 @@ void frame::begin(const batch& step) {
                     .num_rows = seq.num_rows,
                     .first_position = seq.first_position,
                     .own_row = own_row,
-                    .blocks = blocks};
+                    .blocks = blocks,
+                    .first_segment = seq.first_segment,
+                    .end_segment = seq.end_segment};
     blocks = std::ranges::copy(seq.blocks, blocks).out;
-    for (std::int32_t i = 0; i < seq.num_rows; ++i) positions[row + i] = seq.first_position + i;
+    for (std::int32_t i = 0; i < seq.num_rows; ++i) {
+      positions[row + i] = seq.first_position + i;
+      parts[row + i + 1] = parts[row + i] + sequences[s].parts_at(seq.first_position + i);
+    }
     row += seq.num_rows;
     own_row += seq.first_position % gpu::block_tokens + seq.num_rows;
   }
   QCHECK_EQ(row, tokens);
+  QCHECK_LE(parts[tokens], std::max(limits_.tokens, limits_.parts));
 
   for (std::int32_t i = 0; i < num_outputs; ++i) {
     const auto& out = step.outputs[std::size_t(i)];

@@ -23,7 +23,8 @@ namespace quadrant::model {
 struct batch {
   struct sequence {
     std::int32_t num_rows = 0, first_position = 0;
-    std::vector<std::int32_t> blocks; ///< of positions 0 .. first_position + num_rows - 1
+    std::vector<std::int32_t> blocks;                        ///< of positions 0 .. first_position + num_rows - 1
+    std::int32_t first_segment = 0, end_segment = INT32_MAX; ///< of its KV that is here
   };
   struct output {
     std::int32_t row = 0;   ///< whose logits are wanted
@@ -39,6 +40,7 @@ struct batch {
 
 struct frame_limits {
   std::int32_t tokens = 0, sequences = 0, outputs = 0;
+  std::int32_t parts = 0; ///< of attention, where a part of the KV is elsewhere; otherwise a token has one
 };
 
 /// Takes the places of an arena one after the other: first to count the bytes, then to give them out.
@@ -93,6 +95,11 @@ public:
 
   [[nodiscard]] std::span<std::byte> arena() noexcept { return {memory_.data(), memory_.size()}; }
   [[nodiscard]] const frame_limits& limits() const noexcept { return limits_; }
+  /// The attention_state of this step's tokens in one piece: o, m, l.
+  [[nodiscard]] gpu::attention_state state_at(float* piece) const noexcept {
+    const auto states = std::int64_t(tokens) * q_heads_;
+    return {.m = piece + states * head_dim_, .l = piece + states * (head_dim_ + 1), .o = piece};
+  }
 
   // Parameters of the step.
   std::int32_t tokens = 0, num_sequences = 0, num_outputs = 0;
@@ -110,7 +117,9 @@ public:
   act_room q;              ///< [T, Hq, D]
   float* k = nullptr;      ///< [T, Hkv, D]
   gpu::own_rows_view own{};
-  float *attn_m = nullptr, *attn_l = nullptr, *attn_o = nullptr; ///< [T, Hq], [T, Hq], [T, Hq, D]
+  std::int32_t* parts = nullptr;                                 ///< [T+1]
+  float *attn_m = nullptr, *attn_l = nullptr, *attn_o = nullptr; ///< [parts, Hq], [parts, Hq], [parts, Hq, D]
+  float *folded_before = nullptr, *folded = nullptr;             ///< KV split: attention_state, as state_at lays it out
   float* attn = nullptr;                                         ///< [T, Hq * D]
   act_room heads, all_heads;                                     ///< of this rank, of all ranks: scales per head
   float *proj_part = nullptr, *proj = nullptr;                   ///< [T, H / tp], [T, H]
@@ -131,7 +140,7 @@ private:
              const shard_shape& shape);
 
   frame_limits limits_;
-  std::int32_t max_blocks_;
+  std::int32_t max_blocks_, q_heads_, head_dim_;
   gpu::aligned_bytes memory_;
 };
 

@@ -6,22 +6,27 @@
 namespace quadrant::model {
 
 result<shard_shape> shape_of(const model_config& c, const shard_spec& s) {
-  const auto divides = [&](const char* what, std::int32_t n) -> result<void> {
-    if (n % s.tp == 0) return {};
-    return {errc::invalid_argument, std::string(what) + " of this model (" + std::to_string(n) +
-                                        ") do not divide by tp = " + std::to_string(s.tp)};
+  if (s.tp % s.kv_split != 0)
+    return {errc::invalid_argument,
+            "kv_split = " + std::to_string(s.kv_split) + " does not divide tp = " + std::to_string(s.tp)};
+  const auto head_ranks = s.tp / s.kv_split, head_rank = s.tp_rank / s.kv_split;
+  const auto ranks_of_heads = (s.kv_split == 1 ? "tp = " : "tp / kv_split = ") + std::to_string(head_ranks);
+  const auto divides = [&](const char* what, std::int32_t n, std::int32_t by, const std::string& name) -> result<void> {
+    if (n % by == 0) return {};
+    return {errc::invalid_argument,
+            std::string(what) + " of this model (" + std::to_string(n) + ") do not divide by " + name};
   };
-  QUADRANT_TRY_VOID(divides("query heads", c.num_q_heads));
-  QUADRANT_TRY_VOID(divides("hidden columns", c.hidden_size));
-  QUADRANT_TRY_VOID(divides("vocabulary rows", c.vocab_size));
-  if (c.num_kv_heads % s.tp != 0 && s.tp % c.num_kv_heads != 0)
+  QUADRANT_TRY_VOID(divides("query heads", c.num_q_heads, head_ranks, ranks_of_heads));
+  QUADRANT_TRY_VOID(divides("hidden columns", c.hidden_size, s.tp, "tp = " + std::to_string(s.tp)));
+  QUADRANT_TRY_VOID(divides("vocabulary rows", c.vocab_size, s.tp, "tp = " + std::to_string(s.tp)));
+  if (c.num_kv_heads % head_ranks != 0 && head_ranks % c.num_kv_heads != 0)
     return {errc::invalid_argument, "KV heads of this model (" + std::to_string(c.num_kv_heads) +
-                                        ") neither divide by nor into tp = " + std::to_string(s.tp)};
+                                        ") neither divide by nor into " + ranks_of_heads};
   shard_shape shape{};
-  shape.q_heads = c.num_q_heads / s.tp;
-  shape.first_q_head = s.tp_rank * shape.q_heads;
-  shape.kv_heads = std::max(1, c.num_kv_heads / s.tp);
-  shape.first_kv_head = s.tp_rank * c.num_kv_heads / s.tp;
+  shape.q_heads = c.num_q_heads / head_ranks;
+  shape.first_q_head = head_rank * shape.q_heads;
+  shape.kv_heads = std::max(1, c.num_kv_heads / head_ranks);
+  shape.first_kv_head = head_rank * c.num_kv_heads / head_ranks;
   shape.hidden_part = c.hidden_size / s.tp;
   shape.vocab_part = c.vocab_size / s.tp;
   shape.embeds = s.first_layer == 0;

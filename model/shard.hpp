@@ -12,9 +12,12 @@ namespace quadrant::model {
 struct shard_spec {
   std::int32_t first_layer = 0, end_layer = 0; ///< [first, end)
   std::int32_t tp_rank = 0, tp = 1;            ///< over heads, output columns and vocabulary
+  std::int32_t kv_split = 1;                   ///< so many neighbouring ranks share heads, each with a part of their KV
   bool local_experts = true;                   ///< false: expert groups elsewhere serve the experts
 
   [[nodiscard]] std::int32_t num_layers() const noexcept { return end_layer - first_layer; }
+  [[nodiscard]] std::int32_t kv_rank() const noexcept { return tp_rank % kv_split; } ///< among those that share heads
+  [[nodiscard]] bool merges_last() const noexcept { return kv_rank() + 1 == kv_split; }
 };
 
 /// Widths of one shard, derived from the model and the spec.
@@ -25,7 +28,7 @@ struct shard_shape {
   bool embeds, samples;                     ///< has the first, the last layer
 };
 
-/// Errors  errc::invalid_argument: heads, hidden size or vocabulary do not divide by tp
+/// Errors  errc::invalid_argument: heads, hidden size or vocabulary do not divide by tp, or tp by kv_split
 result<shard_shape> shape_of(const model_config& config, const shard_spec& spec);
 
 /// The KV of a shard with `shape`, in a pool of that many blocks.

@@ -26,6 +26,12 @@ public:
   void operator()(const receive_piece&) {
     cut().receive_previous(stream_, reinterpret_cast<std::byte*>(env_.f->x), residual_bytes());
   }
+  void operator()(const send_state_piece&) {
+    cut().send_state(stream_, reinterpret_cast<const std::byte*>(env_.f->folded), state_bytes());
+  }
+  void operator()(const receive_state_piece&) {
+    cut().receive_state(stream_, reinterpret_cast<std::byte*>(env_.f->folded_before), state_bytes());
+  }
   void operator()(const kv_turn_piece& p) {
     if (hooks_.previous == nullptr || (*hooks_.previous)[std::size_t(p.layer)].fired()) return;
     flush();
@@ -53,6 +59,9 @@ private:
   }
   [[nodiscard]] std::size_t residual_bytes() const {
     return std::size_t(size_.tokens) * std::size_t(program_.hidden_size) * sizeof(float);
+  }
+  [[nodiscard]] std::size_t state_bytes() const {
+    return std::size_t(size_.tokens) * std::size_t(program_.state_words) * sizeof(float);
   }
 
   const step_program& program_;

@@ -41,21 +41,24 @@ struct gather_piece { ///< over tensor-parallel ranks; `op.rows` 0 skips it
 struct experts_piece {
   std::function<gpu::expert_op(frame&)> op;
 };
-struct send_piece {};    ///< the residual stream to the next stage
-struct receive_piece {}; ///< from the stage before
-struct kv_turn_piece {   ///< waits until the step before has stored its KV of this layer
+struct send_piece {};          ///< the residual stream to the next stage
+struct receive_piece {};       ///< from the stage before
+struct send_state_piece {};    ///< KV split: what attention has folded, to the next rank of the same heads
+struct receive_state_piece {}; ///< from the rank before
+struct kv_turn_piece {         ///< waits until the step before has stored its KV of this layer
   std::int32_t layer;
 };
 struct kv_ready_piece { ///< the KV of this layer is in the pool
   std::int32_t layer;
 };
-using piece =
-    std::variant<compute_piece, gather_piece, experts_piece, send_piece, receive_piece, kv_turn_piece, kv_ready_piece>;
+using piece = std::variant<compute_piece, gather_piece, experts_piece, send_piece, receive_piece, send_state_piece,
+                           receive_state_piece, kv_turn_piece, kv_ready_piece>;
 
 struct step_program {
   std::vector<piece> pieces;
   std::int32_t num_layers = 0;
   std::int32_t hidden_size = 0;
+  std::int32_t state_words = 0; ///< floats of an attention_state for one token
 };
 
 /// One event per layer: the KV of a step is stored. The next step of the same worker takes its turn by them.

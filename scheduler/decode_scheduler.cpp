@@ -6,8 +6,8 @@
 namespace quadrant::scheduler {
 
 decode_scheduler::decode_scheduler(decode_limits limits, std::int32_t num_blocks)
-    : limits_(limits), pool_(num_blocks), flying_(std::size_t(limits.micro_batches)),
-      next_number_(std::size_t(limits.micro_batches), 0) {
+    : limits_(limits), pools_(std::size_t(limits.kv_split), block_pool(num_blocks)),
+      flying_(std::size_t(limits.micro_batches)), next_number_(std::size_t(limits.micro_batches), 0) {
   for (std::int32_t slot = 0; slot < limits_.max_sequences; ++slot) free_slots_.insert(slot);
 }
 
@@ -15,10 +15,11 @@ result<decode_lease> decode_scheduler::reserve(const decode_sequence& s) {
   if (s.prompt_tokens < 1 || s.max_new_tokens < 1)
     return {errc::invalid_argument, "a sequence needs at least one token of prompt and one to make"};
   const auto blocks = blocks_for(std::int64_t(s.prompt_tokens) + s.max_new_tokens);
-  if (blocks > pool_.total())
-    return {errc::invalid_argument, "a prompt of " + std::to_string(s.prompt_tokens) + " tokens and " +
-                                        std::to_string(s.max_new_tokens) + " new ones can never fit the " +
-                                        std::to_string(pool_.total()) + " KV blocks of decode"};
+  if (!can_ever_hold(blocks))
+    return {errc::invalid_argument,
+            "a prompt of " + std::to_string(s.prompt_tokens) + " tokens and " + std::to_string(s.max_new_tokens) +
+                " new ones can never fit the " + std::to_string(pools_[0].total()) + " KV blocks of " +
+                (pools_.size() == 1 ? "decode" : "each of " + std::to_string(pools_.size()) + " decode workers")};
   if (const auto found = sequences_.find(s.id); found != sequences_.end()) {
     if (found->second.ended)
       return {errc::out_of_blocks, "the last attempt of this sequence still has steps in flight"};
@@ -26,7 +27,7 @@ result<decode_lease> decode_scheduler::reserve(const decode_sequence& s) {
   }
   if (free_slots_.empty())
     return {errc::out_of_blocks, "all " + std::to_string(limits_.max_sequences) + " sequences of decode are taken"};
-  QUADRANT_TRY(auto taken, pool_.allocate(blocks));
+  QUADRANT_TRY(auto lease, take_blocks(blocks));
   // The emptiest micro-batch gets the sequence, so that ping and pong stay even.
   std::vector<std::int32_t> load(std::size_t(limits_.micro_batches), 0);
   for (const auto& [id, other] : sequences_) ++load[std::size_t(other.lease.slot % limits_.micro_batches)];
@@ -35,9 +36,43 @@ result<decode_lease> decode_scheduler::reserve(const decode_sequence& s) {
   free_slots_.erase(slot);
   sequence made;
   made.about = s;
-  made.lease = {.slot = slot, .blocks = std::move(taken)};
+  lease.slot = slot;
+  made.lease = std::move(lease);
   made.epoch = next_epoch_++;
   return sequences_.emplace(s.id, std::move(made)).first->second.lease;
+}
+
+bool decode_scheduler::can_ever_hold(std::int32_t blocks) const {
+  const auto split = plan_kv_split(blocks, std::vector<std::int64_t>(pools_.size(), 0));
+  for (std::size_t worker = 0; worker < pools_.size(); ++worker)
+    if (split.blocks_on(worker, blocks) > pools_[worker].total()) return false;
+  return true;
+}
+
+/// All or none.
+result<decode_lease> decode_scheduler::take_blocks(std::int32_t blocks) {
+  std::vector<std::int64_t> used;
+  for (const auto& pool : pools_) used.push_back(pool.books().used);
+  decode_lease lease{.slot = 0, .blocks = {}, .split = plan_kv_split(blocks, used)};
+  for (std::size_t worker = 0; worker < pools_.size(); ++worker) {
+    auto taken = pools_[worker].allocate(lease.split.blocks_on(worker, blocks));
+    if (!taken) {
+      give_back(lease);
+      return taken.error();
+    }
+    lease.blocks.insert(lease.blocks.end(), taken->begin(), taken->end());
+  }
+  return lease;
+}
+
+/// Of a lease that has the blocks of the first workers, or of all.
+void decode_scheduler::give_back(const decode_lease& lease) {
+  std::span<const block_id> rest = lease.blocks;
+  for (std::size_t worker = 0; worker < pools_.size(); ++worker) {
+    const auto mine = rest.first(std::size_t(lease.split.blocks_on(worker, std::int32_t(lease.blocks.size()))));
+    pools_[worker].release(mine);
+    rest = rest.subspan(mine.size());
+  }
 }
 
 void decode_scheduler::start(sequence_id id, std::int32_t first_token) {
@@ -115,7 +150,7 @@ void decode_scheduler::end(sequence& s) {
 void decode_scheduler::free_if_unused(sequence_id id) {
   const auto found = sequences_.find(id);
   if (!found->second.ended || found->second.rows_in_flight > 0) return;
-  pool_.release(found->second.lease.blocks);
+  give_back(found->second.lease);
   free_slots_.insert(found->second.lease.slot);
   sequences_.erase(found);
 }
@@ -123,6 +158,16 @@ void decode_scheduler::free_if_unused(sequence_id id) {
 const decode_lease* decode_scheduler::lease_of(sequence_id id) const {
   const auto found = sequences_.find(id);
   return found == sequences_.end() ? nullptr : &found->second.lease;
+}
+
+block_books decode_scheduler::books() const noexcept {
+  block_books sum;
+  for (const auto& pool : pools_) {
+    const auto one = pool.books();
+    sum.total += one.total, sum.free += one.free, sum.used += one.used, sum.cached += one.cached;
+    sum.leases += one.leases;
+  }
+  return sum;
 }
 
 std::int32_t decode_scheduler::in_flight() const noexcept {

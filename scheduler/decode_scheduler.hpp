@@ -19,6 +19,7 @@
 
 #include "config/result.hpp"
 #include "scheduler/block_pool.hpp"
+#include "scheduler/kv_split.hpp"
 
 namespace quadrant::scheduler {
 
@@ -28,6 +29,7 @@ struct decode_limits {
   std::int32_t max_sequences = 64;
   std::int32_t launch_ahead = 2; ///< steps of one micro-batch in flight
   std::int32_t micro_batches = 1;
+  std::int32_t kv_split = 1; ///< workers that share heads, each with blocks of its own
 };
 
 enum class ending : std::uint8_t { none, stop, length, fault };
@@ -40,7 +42,8 @@ struct decode_sequence {
 
 struct decode_lease {
   std::int32_t slot = 0;
-  std::vector<block_id> blocks; ///< of positions 0 .. prompt + max_new - 1
+  std::vector<block_id> blocks; ///< of positions 0 .. prompt + max_new - 1, each of the worker that holds it
+  scheduler::kv_split split;    ///< which worker that is
 };
 
 struct decode_row {
@@ -67,6 +70,7 @@ struct decode_outcome {
 
 class decode_scheduler {
 public:
+  /// num_blocks: of each worker
   decode_scheduler(decode_limits limits, std::int32_t num_blocks);
 
   /// Errors  errc::out_of_blocks: wait for a sequence to end (or, cancelled, for its own last steps);
@@ -84,7 +88,7 @@ public:
   void cancel(sequence_id id);
 
   [[nodiscard]] const decode_lease* lease_of(sequence_id id) const;
-  [[nodiscard]] block_books books() const noexcept { return pool_.books(); }
+  [[nodiscard]] block_books books() const noexcept; ///< of all workers that share heads
   [[nodiscard]] std::int32_t live() const noexcept { return std::int32_t(sequences_.size()); }
   [[nodiscard]] std::int32_t in_flight() const noexcept;
   [[nodiscard]] std::int32_t num_micro_batches() const noexcept { return limits_.micro_batches; }
@@ -100,11 +104,14 @@ private:
     std::int32_t rows_in_flight = 0;
     bool ended = false;
   };
+  [[nodiscard]] bool can_ever_hold(std::int32_t blocks) const;
+  result<decode_lease> take_blocks(std::int32_t blocks);
+  void give_back(const decode_lease& lease);
   void end(sequence& s);
   void free_if_unused(sequence_id id);
 
   decode_limits limits_;
-  block_pool pool_;
+  std::vector<block_pool> pools_; ///< by kv_rank
   std::map<sequence_id, sequence> sequences_;
   std::set<std::int32_t> free_slots_;
   std::vector<std::deque<decode_step>> flying_; ///< by micro-batch

@@ -32,6 +32,10 @@ struct Arrival {
       ordinal2 @4 :UInt64;
     }
     dispatch @5 :Dispatch;   # to an expert group
+    state :group {           # what attention has folded before this rank, for the ordinal-th time in this slot
+      slot4    @8 :UInt32;
+      ordinal4 @9 :UInt64;
+    }
     combine :group {         # from an expert group: its rows of the ordinal-th dispatch of this slot
       slot3    @6 :UInt32;
       ordinal3 @7 :UInt64;

@@ -55,13 +55,15 @@ struct Reserve {
   stopTokens   @4 :List(Int32);
   sampling     @5 :Sampling;
 }
-# decode worker ▶ request. blocks: enough for prompt and all new tokens; the same ids on every tp_rank.
+# decode worker ▶ request. blocks: enough for prompt and all new tokens; the same ids on every tp_rank. segmentEnds: where
+# the KV is split over ranks that share heads (scheduler/kv_split.hpp); a block id is one of the rank that holds it.
 struct Lease {
   request @0 :UInt64;
   attempt @1 :UInt32;
   slot    @2 :Int32;
   blocks  @3 :List(Int32);
   problem @4 :Problem;
+  segmentEnds @5 :List(Int32);
 }
 
 # request ▶ planner, with the handle of its kv_transfer beside it.

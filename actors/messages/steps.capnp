@@ -38,6 +38,7 @@ struct DecodeStep {
     token    @2 :Int32;        # a token, or -1 - slot: the one that the step before left on the device
     blocks   @3 :List(Int32);
     sampling @4 :Serving.Sampling;
+    segmentEnds @5 :List(Int32);  # where its KV is split over the ranks that share heads
   }
 }
 # a decode rank's device ▶ its worker, when a step has ended.

@@ -21,6 +21,7 @@ struct attention_world {
   std::vector<float> own_k_scale, own_v_scale;
   act_rows q;
   std::vector<float> m, l, o;
+  std::vector<std::int32_t> parts; ///< one a row
 
   /// shared: all sequences have the same blocks, but for their last.
   attention_world(kernel_bench& b, std::int32_t num_sequences, std::int32_t depth, std::int32_t rows, bool shared)
@@ -36,6 +37,8 @@ struct attention_world {
     own_k.resize(own * head_dim), own_v.resize(own * head_dim), own_k_scale.resize(own), own_v_scale.resize(own);
     for (auto& scale : q.scale) scale = 1e-3f;
     m.resize(q.scale.size()), l.resize(q.scale.size()), o.resize(q.q.size());
+    parts.resize(std::size_t(num_sequences * rows) + 1);
+    std::iota(parts.begin(), parts.end(), 0);
 
     constexpr std::int32_t chunk = 512;
     const auto kv = numbers(std::size_t(std::max(chunk, rows)) * kv_heads * head_dim);
@@ -82,9 +85,7 @@ struct attention_world {
                              .layout = layout,
                              .layer = 0,
                              .own = own_view(),
-                             .first_segment = 0,
-                             .last_segment = INT32_MAX,
-                             .num_parts = 1,
+                             .parts = parts.data(),
                              .m = m.data(),
                              .l = l.data(),
                              .o = o.data()});

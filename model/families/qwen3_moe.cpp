@@ -1,9 +1,11 @@
 // Qwen3-MoE: grouped-query attention with RMSNorm on each head of q and k, rotate-half RoPE, softmax top-k experts.
 //
 //   x ─ norm ─ qkv ─ head norm, RoPE ─ append KV ─ attend ─ merge ─┤gather heads├─ o ─┤gather columns├─ + x
+//                                 with a split KV: ┤state of the rank before├─ merge ─┤state to the next├
 //   x ─ norm ─ route ─ sort ─ experts (here, or ┤dispatch, combine├) ─ + x ─┤gather rows├
 //
-// With tensor parallelism every rank holds all of x; it owns some heads, some output columns, and routes some rows.
+// With tensor parallelism every rank holds all of x; it owns some heads, some output columns, and routes some rows. Ranks
+// that share heads by a split of their KV all compute q, k, v of these: less than a further exchange would cost.
 // Source  arXiv:2505.09388 (Qwen3), shapes as in the Hugging Face checkpoint
 #include "gpu/math.hpp"
 #include "model/family.hpp"
@@ -19,6 +21,7 @@ public:
   explicit writer(const shard& s) : s_(s), bf16_(s.numerics.activation == gpu::dtype::bf16) {
     program_.num_layers = s.spec.num_layers();
     program_.hidden_size = s.config.hidden_size;
+    program_.state_words = s.shape.q_heads * (s.config.head_dim + 2);
   }
 
   step_program write() && {
@@ -51,7 +54,14 @@ private:
     e.ops->prefetch(team, {.weight = &w, .rows = rows});
   }
 
-  /// All-gather of the columns that each rank made: rows of cols elements of `bytes` each.
+  /// One array of a gather: `cols` elements of a row are this rank's.
+  template <class T>
+  static gpu::gather_op::array array(const T* local, T* all, std::int32_t cols) {
+    return {reinterpret_cast<const std::byte*>(local), reinterpret_cast<std::byte*>(all),
+            cols * std::int32_t(sizeof(T))};
+  }
+
+  /// All-gather of the columns that each rank made.
   template <class Select>
   void gather(Select select) {
     if (s_.spec.tp > 1) program_.pieces.emplace_back(gather_piece{std::move(select)});
@@ -132,45 +142,31 @@ private:
                               .own = f.own});
     });
     program_.pieces.emplace_back(kv_ready_piece{layer});
-    compute("attend", [&s = s_, layer, bf16 = bf16_](env e, gpu::team& team) {
+    compute("attend", [&s = s_, layer](env e, gpu::team& team) {
       auto& f = *e.f;
-      const auto heads = s.shape.q_heads, head_dim = s.config.head_dim;
       e.ops->attend(team, {.q = f.q.from_row(0),
-                           .num_q_heads = heads,
+                           .num_q_heads = s.shape.q_heads,
                            .sequences = f.sequences,
                            .num_sequences = f.num_sequences,
                            .pool = e.kv_pool,
                            .layout = s.kv,
                            .layer = layer,
                            .own = f.own,
-                           .first_segment = 0,
-                           .last_segment = INT32_MAX,
-                           .num_parts = 1,
+                           .parts = f.parts,
                            .m = f.attn_m,
                            .l = f.attn_l,
                            .o = f.attn_o});
-      e.ops->merge(team, {.m = f.attn_m,
-                          .l = f.attn_l,
-                          .o = f.attn_o,
-                          .tokens = f.tokens,
-                          .heads = heads,
-                          .num_parts = 1,
-                          .head_dim = head_dim,
-                          .y = f.attn});
-      e.ops->quantise(
-          team,
-          {.x = f.attn, .rows = f.tokens, .cols = heads * head_dim, .round_bf16 = bf16, .out = f.heads.from_row(0)});
     });
+    merge();
     gather([&s = s_](frame& f, step_size size) -> gpu::gather_op {
-      const auto bytes = s.shape.q_heads * s.config.head_dim * std::int32_t(f.heads.q ? 1 : sizeof(float));
-      return f.heads.q ? gpu::gather_op{reinterpret_cast<std::byte*>(f.heads.q),
-                                        reinterpret_cast<std::byte*>(f.all_heads.q), size.tokens, bytes}
-                       : gpu::gather_op{reinterpret_cast<std::byte*>(f.heads.f),
-                                        reinterpret_cast<std::byte*>(f.all_heads.f), size.tokens, bytes};
-    });
-    gather([&s = s_](frame& f, step_size size) -> gpu::gather_op {
-      return {reinterpret_cast<std::byte*>(f.heads.scale), reinterpret_cast<std::byte*>(f.all_heads.scale),
-              f.heads.q ? size.tokens : 0, s.shape.q_heads * std::int32_t(sizeof(float))};
+      const auto columns = s.shape.q_heads * s.config.head_dim;
+      gpu::gather_op op{.arrays = {}, .rows = size.tokens, .every = s.spec.kv_split};
+      if (f.heads.q)
+        op.arrays = {array(f.heads.q, f.all_heads.q, columns),
+                     array(f.heads.scale, f.all_heads.scale, s.shape.q_heads)};
+      else
+        op.arrays = {array(f.heads.f, f.all_heads.f, columns)};
+      return op;
     });
     compute("o_proj", [&s = s_, &w](env e, gpu::team& team) {
       auto& f = *e.f;
@@ -183,12 +179,36 @@ private:
                            .y_stride = s.shape.hidden_part});
     });
     gather([&s = s_](frame& f, step_size size) -> gpu::gather_op {
-      return {reinterpret_cast<std::byte*>(f.proj_part), reinterpret_cast<std::byte*>(f.proj), size.tokens,
-              s.shape.hidden_part * std::int32_t(sizeof(float))};
+      return {.arrays = {array(f.proj_part, f.proj, s.shape.hidden_part)}, .rows = size.tokens};
     });
     compute("residual", [&s = s_](env e, gpu::team& team) {
       e.ops->add(team, {.x = e.f->x, .y = e.f->proj, .count = std::int64_t(e.f->tokens) * s.config.hidden_size});
     });
+  }
+
+  /// Folds what attend left; with a split KV onto the state of the rank before, and on to the next.
+  void merge() {
+    if (s_.spec.kv_rank() > 0) program_.pieces.emplace_back(receive_state_piece{});
+    compute("merge", [&s = s_, bf16 = bf16_](env e, gpu::team& team) {
+      auto& f = *e.f;
+      const auto heads = s.shape.q_heads, head_dim = s.config.head_dim;
+      const bool last = s.spec.merges_last();
+      e.ops->merge(team, {.m = f.attn_m,
+                          .l = f.attn_l,
+                          .o = f.attn_o,
+                          .parts = f.parts,
+                          .tokens = f.tokens,
+                          .heads = heads,
+                          .head_dim = head_dim,
+                          .before = s.spec.kv_rank() > 0 ? f.state_at(f.folded_before) : gpu::attention_state{},
+                          .y = last ? f.attn : nullptr,
+                          .after = last ? gpu::attention_state{} : f.state_at(f.folded)});
+      if (!last) return;
+      e.ops->quantise(
+          team,
+          {.x = f.attn, .rows = f.tokens, .cols = heads * head_dim, .round_bf16 = bf16, .out = f.heads.from_row(0)});
+    });
+    if (!s_.spec.merges_last()) program_.pieces.emplace_back(send_state_piece{});
   }
 
   /// Norm of this rank's row share, in the form of the linears; also as f32 for a gate.
@@ -325,9 +345,8 @@ private:
   void gather_row_shares() {
     gather([&s = s_](frame& f, step_size size) -> gpu::gather_op {
       const auto rows = s.share_of(size.tokens);
-      const auto row_bytes = s.config.hidden_size * std::int32_t(sizeof(float));
-      auto* x = reinterpret_cast<std::byte*>(f.x);
-      return {x + std::int64_t(s.spec.tp_rank) * rows.part * row_bytes, x, 1, rows.part * row_bytes};
+      const auto words = rows.part * s.config.hidden_size;
+      return {.arrays = {array(f.x + std::int64_t(s.spec.tp_rank) * words, f.x, words)}, .rows = 1};
     });
   }
 
@@ -358,8 +377,7 @@ private:
                            .y_stride = s.shape.vocab_part});
     });
     gather([&s = s_](frame& f, step_size size) -> gpu::gather_op {
-      return {reinterpret_cast<std::byte*>(f.logits_part), reinterpret_cast<std::byte*>(f.logits), size.outputs,
-              s.shape.vocab_part * std::int32_t(sizeof(float))};
+      return {.arrays = {array(f.logits_part, f.logits, s.shape.vocab_part)}, .rows = size.outputs};
     });
     compute("sample", [&s = s_](env e, gpu::team& team) {
       auto& f = *e.f;

@@ -44,9 +44,9 @@ actors::engine& reference(const subject& s, const std::string& precision) {
     topology t;
     t.precision = precision;
     t.prefill_micro_batches = 1;
-    t.prefill_micro_batch_tokens = t.prefill_chunk_tokens = 704;
-    t.prefill_kv_blocks = 16;
-    t.decode_kv_blocks = 16;
+    t.prefill_micro_batch_tokens = t.prefill_chunk_tokens = 2048;
+    t.prefill_kv_blocks = 32;
+    t.decode_kv_blocks = 32;
     t.decode_launch_ahead = 1;
     set_isa("");
     engine = start(s, t);
@@ -65,6 +65,7 @@ topology draw_topology(const subject& s) {
   t.prefill_micro_batch_tokens = *rc::gen::element(1, 16, 64, 130, 300);
   t.prefill_kv_blocks = *rc::gen::inRange(11, 40);
   t.decode_tp = *rc::gen::element(1, 2, s.max_tp);
+  t.decode_kv_split = *rc::gen::element<std::int64_t>(1, t.decode_tp > 1 ? 2 : 1, t.decode_tp);
   t.decode_micro_batches = *rc::gen::inRange(1, 4);
   t.decode_launch_ahead = *rc::gen::inRange(1, 5);
   t.decode_max_sequences = *rc::gen::inRange(1, 9);
@@ -100,6 +101,31 @@ actors::generation draw_request(const subject& s, std::int32_t longest) {
   return g;
 }
 
+/// Every answer of a cluster, all asked together, with that of the reference.
+void compare(const subject& s, const topology& t, const std::vector<actors::generation>& load, const char* isa = "") {
+  std::vector<test::answer> alone;
+  for (const auto& g : load) {
+    auto a = test::ask(reference(s, t.precision), g).sink->wait();
+    RC_ASSERT(a.ok());
+    alone.push_back(std::move(*a));
+  }
+  set_isa(isa);
+  const auto engine = start(s, t);
+  std::vector<test::asked> together;
+  for (const auto& g : load) together.push_back(test::ask(*engine, g));
+  for (std::size_t i = 0; i < load.size(); ++i) {
+    const auto a = together[i].sink->wait();
+    if (!a) RC_FAIL(a.error().message);
+    RC_LOG() << "request " << i << ": " << load[i].tokens.size() << " tokens\n";
+    RC_ASSERT(a->tokens == alone[i].tokens);
+    RC_ASSERT(a->digests == alone[i].digests);
+  }
+  const auto books = test::settled(*engine);
+  RC_ASSERT(books.blocks_used == 0);
+  RC_ASSERT(books.blocks_free == books.blocks_total);
+  RC_ASSERT(books.requests_live == 0);
+}
+
 void hold_the_law(const subject& s) {
   auto t = draw_topology(s);
   const bool apart = *rc::gen::weightedElement<bool>({{3, false}, {1, true}});
@@ -117,27 +143,26 @@ void hold_the_law(const subject& s) {
       *rc::gen::inRange<std::size_t>(1, 6), rc::gen::exec([&] { return draw_request(s, longest); }));
   RC_LOG() << words[int(isa)] << "\n" << to_toml(t);
 
-  std::vector<test::answer> alone;
-  for (const auto& g : load) {
-    auto a = test::ask(reference(s, t.precision), g).sink->wait();
-    RC_ASSERT(a.ok());
-    alone.push_back(std::move(*a));
-  }
-  set_isa(words[int(isa)]);
-  const auto engine = start(s, t);
-  std::vector<test::asked> together;
-  for (const auto& g : load) together.push_back(test::ask(*engine, g));
-  for (std::size_t i = 0; i < load.size(); ++i) {
-    const auto a = together[i].sink->wait();
-    if (!a) RC_FAIL(a.error().message);
-    RC_LOG() << "request " << i << ": " << load[i].tokens.size() << " tokens\n";
-    RC_ASSERT(a->tokens == alone[i].tokens);
-    RC_ASSERT(a->digests == alone[i].digests);
-  }
-  const auto books = test::settled(*engine);
-  RC_ASSERT(books.blocks_used == 0);
-  RC_ASSERT(books.blocks_free == books.blocks_total);
-  RC_ASSERT(books.requests_live == 0);
+  compare(s, t, load, words[int(isa)]);
+}
+
+/// Prompts of several segments, whose KV is split in different places.
+void hold_the_law_of_long_prompts() {
+  const auto& s = trained();
+  topology t;
+  t.precision = *rc::gen::element<std::string>("bf16", "w4a8");
+  t.prefill_tp = *rc::gen::element(1, 2);
+  t.decode_tp = *rc::gen::element(2, 4);
+  t.decode_kv_split = *rc::gen::element<std::int64_t>(2, t.decode_tp);
+  t.decode_micro_batches = *rc::gen::inRange(1, 3);
+  t.experts_decode_ep = *rc::gen::inRange(0, 3);
+  t.decode_kv_blocks = *rc::gen::inRange(24, 70); // 32 would be needed for the longest on one worker
+  RC_LOG() << to_toml(t);
+  std::vector<actors::generation> load;
+  for (const auto longest : {1030, 1900, 60, 1500}) load.push_back(draw_request(s, longest));
+  load[0].tokens.resize(std::size_t(*rc::gen::inRange(1015, 1026)), 7); // decodes over a segment's border
+  load[1].tokens.resize(1900, 9);
+  compare(s, t, load);
 }
 
 } // namespace
@@ -148,4 +173,6 @@ TEST_CASE("the answer depends on nothing but prompt, model, parameters and seed"
   test::property(
       "on random weights, where every layer's choice of experts is near a tie",
       [] { hold_the_law(random_weights(*rc::gen::inRange(0, 2))); }, 20);
+  test::property("on the trained model, with long prompts whose KV is split over decode workers",
+                 hold_the_law_of_long_prompts, 5);
 }

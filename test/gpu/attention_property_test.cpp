@@ -214,30 +214,63 @@ TEST_CASE("a score far below the best, beside V so large that it still counts, i
   CHECK(expected.f[16] > 0); // tiny, and there
 }
 
-TEST_CASE("segments fold the same in one part and in several, on every back-end") {
+TEST_CASE("segments fold the same on one worker and split over several, on every back-end") {
   const auto& fast = *gpu::choose_ops().value();
+  const std::vector<std::vector<std::int32_t>> splits = {{},     {1},    {2},    {0},       {3},
+                                                         {1, 2}, {0, 1}, {1, 1}, {0, 0, 2}, {1, 2, 3}};
   for (const auto type : {dtype::i8, dtype::f32, dtype::bf16})
     for (const std::int32_t length : {1023, 1024, 1025, 2049, 2100}) {
       op_data d{std::uint64_t(length)};
       const shape s{2, 1, 16, type};
       const life one(d, s, length);
-      const std::int32_t last = 3;
+      const std::int32_t last = 3; // of the rows, whose answers are compared
       std::vector<std::int32_t> blocks(std::size_t(blocks_of(length)));
       std::iota(blocks.begin(), blocks.end(), 0);
-      kv_world past(s, blocks_of(length), fast, team_of(3));
-      for (std::int32_t first = 0; first < length - last; first += 256)
-        past.step({{&one, first, std::min(256, length - last - first), &blocks}});
       outcome expected;
-      for (const auto isa : gpu::available_isas())
-        for (const std::int32_t split : {0, 1, 2}) {
-          kv_world here(s, blocks_of(length), *gpu::ops_for(isa).value(), team_of(3));
-          std::copy_n(past.pool().data(), past.pool().size(), here.pool().data());
-          const outcome got{.f = here.step({{&one, length - last, last, &blocks}}, split)};
+      for (const auto& ends : splits) {
+        kv_world past(s, blocks_of(length), fast, team_of(3), ends.size() + 1);
+        for (std::int32_t first = 0; first < length - last; first += 256)
+          past.step({{&one, first, std::min(256, length - last - first), &blocks, ends}});
+        for (const auto isa : gpu::available_isas()) {
+          kv_world here(s, blocks_of(length), *gpu::ops_for(isa).value(), team_of(3), ends.size() + 1);
+          for (std::size_t w = 0; w <= ends.size(); ++w)
+            std::copy_n(past.pool(w).data(), past.pool(w).size(), here.pool(w).data());
+          const outcome got{.f = here.step({{&one, length - last, last, &blocks, ends}})};
           if (expected.f.empty()) expected = got;
-          CHECK_MESSAGE(got == expected,
-                        gpu::ops_for(isa).value()->name << " " << to_string(type) << " " << length << " " << split);
+          CHECK_MESSAGE(got == expected, gpu::ops_for(isa).value()->name << " " << to_string(type) << " " << length
+                                                                         << ", split " << &ends - splits.data());
         }
+      }
     }
+}
+
+TEST_CASE("sequences that are split in different places share a step, and have the answers they have alone") {
+  const auto& fast = *gpu::choose_ops().value();
+  op_data d(4);
+  const shape s{4, 2, 32, dtype::i8};
+  const std::vector<life> lives = {{d, s, 2060}, {d, s, 1030}, {d, s, 70}, {d, s, 1500}};
+  const std::vector<std::vector<std::int32_t>> ends = {{1, 2}, {0, 1}, {0, 0}, {2, 2}};
+  std::int32_t used = 0;
+  std::vector<std::vector<std::int32_t>> blocks;
+  for (const auto& one : lives) {
+    auto& mine = blocks.emplace_back(std::size_t(blocks_of(one.length)));
+    std::iota(mine.begin(), mine.end(), used);
+    used += blocks_of(one.length);
+  }
+  kv_world split(s, used, fast, team_of(3), 3), whole(s, used, fast, team_of(3));
+  std::vector<piece> last;
+  std::vector<float> alone;
+  for (std::size_t n = 0; n < lives.size(); ++n) {
+    const auto past = lives[n].length - 1;
+    for (std::int32_t first = 0; first < past; first += 256)
+      for (auto* world : {&split, &whole})
+        world->step({{&lives[n], first, std::min(256, past - first), &blocks[n],
+                      world == &split ? ends[n] : std::vector<std::int32_t>{}}});
+    last.push_back({&lives[n], past, 1, &blocks[n], ends[n]});
+    const auto y = whole.step({{&lives[n], past, 1, &blocks[n]}});
+    alone.insert(alone.end(), y.begin(), y.end());
+  }
+  CHECK(split.step(last) == alone);
 }
 
 TEST_CASE("a NaN reaches the answers that see it, and no earlier ones") {

@@ -39,124 +39,134 @@ struct life {
   }
 };
 
-/// Rows [first, first + num) of one life in one micro-batch.
+/// Rows [first, first + num) of one life in one micro-batch. `ends`: of the segments that each of the workers holds;
+/// the last holds the rest.
 struct piece {
   const life* of;
   std::int32_t first, num;
   std::vector<std::int32_t>* blocks;
+  std::vector<std::int32_t> ends = {};
 };
 
-/// A pool, and the steps that run on it.
+/// The pools of one or several workers, and the steps that run on them.
 class kv_world {
 public:
-  kv_world(const shape& s, std::int32_t num_blocks, const gpu::ops_table& ops, gpu::team& team)
+  kv_world(const shape& s, std::int32_t num_blocks, const gpu::ops_table& ops, gpu::team& team, std::size_t workers = 1)
       : s_(s), layout_(gpu::kv_layout::keys_and_values(num_blocks, 2, s.kv_heads, s.head_dim, s.type)), ops_(ops),
-        team_(team), pool_(layout_.pool_bytes()) {}
+        team_(team) {
+    for (std::size_t w = 0; w < workers; ++w) pools_.emplace_back(layout_.pool_bytes());
+  }
 
-  [[nodiscard]] gpu::aligned_bytes& pool() { return pool_; }
+  [[nodiscard]] gpu::aligned_bytes& pool(std::size_t worker = 0) { return pools_[worker]; }
 
-  /// Appends the pieces' rows and attends from them; y [rows, q_heads, D] in the order of the pieces. `split`: the
-  /// first segment that is a part of its own (0: one part).
-  std::vector<float> step(const std::vector<piece>& pieces, std::int32_t split = 0) {
-    std::int32_t rows = 0, own = 0, reach = 0;
-    std::vector<gpu::sequence_rows> sequences;
-    for (const auto& p : pieces) {
-      sequences.push_back({.first_row = rows,
-                           .num_rows = p.num,
-                           .first_position = p.first,
-                           .own_row = own,
-                           .blocks = p.blocks->data()});
-      rows += p.num;
-      own += p.num + p.first % block_tokens;
-      reach = std::max(reach, p.first + p.num);
-    }
-    const auto kv_width = std::int64_t(s_.kv_heads) * s_.head_dim, q_width = std::int64_t(s_.q_heads) * s_.head_dim;
-    std::vector<float> k, v, q;
+  /// Appends the pieces' rows and attends from them, each worker over what it holds, the state handed on from each to
+  /// the next; y [rows, q_heads, D] in the order of the pieces.
+  std::vector<float> step(const std::vector<piece>& pieces) {
+    std::vector<float> y, k, v, q;
     for (const auto& p : pieces) {
       const auto take = [&p](std::vector<float>& to, const std::vector<float>& from, std::int64_t width) {
         to.insert(to.end(), from.begin() + p.first * width, from.begin() + (p.first + p.num) * width);
       };
-      take(k, p.of->k, kv_width), take(v, p.of->v, kv_width), take(q, p.of->q, q_width);
+      take(k, p.of->k, kv_width()), take(v, p.of->v, kv_width()), take(q, p.of->q, q_width());
     }
-    const auto own_words = std::size_t(own) * std::size_t(kv_width);
+    const auto rows = std::int32_t(q.size() / std::size_t(q_width()));
+    std::vector<float> rounded(q.size()), q_scale(std::size_t(rows) * std::size_t(s_.q_heads));
+    std::vector<std::int8_t> q_int(q.size());
+    gpu::act_view act{.f = rounded.data()};
+    if (s_.type == dtype::i8) act = {.q = q_int.data(), .scale = q_scale.data(), .scale_group = s_.head_dim};
+    ops_.quantise(team_, {.x = q.data(),
+                          .rows = rows,
+                          .cols = std::int32_t(q_width()),
+                          .round_bf16 = s_.type == dtype::bf16,
+                          .out = act});
+    state before;
+    for (std::size_t w = 0; w < pools_.size(); ++w) before = attend(pieces, w, k, v, act, rows, before, y);
+    return y;
+  }
+
+private:
+  /// m, l, o of every row and head; empty before the first worker.
+  struct state {
+    std::vector<float> m, l, o;
+    state() = default;
+    state(std::size_t heads, std::int32_t width) : m(heads, 7), l(heads, 7), o(heads * std::size_t(width), 7) {}
+    gpu::attention_state view() {
+      return m.empty() ? gpu::attention_state{} : gpu::attention_state{m.data(), l.data(), o.data()};
+    }
+  };
+
+  [[nodiscard]] std::int64_t kv_width() const { return std::int64_t(s_.kv_heads) * s_.head_dim; }
+  [[nodiscard]] std::int64_t q_width() const { return std::int64_t(s_.q_heads) * s_.head_dim; }
+
+  /// What worker w leaves to the next; the last one leaves y.
+  state attend(const std::vector<piece>& pieces, std::size_t w, const std::vector<float>& k,
+               const std::vector<float>& v, const gpu::act_view& q, std::int32_t rows, state& before,
+               std::vector<float>& y) {
+    std::int32_t row = 0, own = 0;
+    std::vector<gpu::sequence_rows> sequences;
+    std::vector<std::int32_t> parts = {0};
+    std::vector<std::vector<std::int32_t>> here; // block ids of what others hold are no ids here
+    for (const auto& p : pieces) {
+      gpu::sequence_rows seq{.first_row = row, .num_rows = p.num, .first_position = p.first, .own_row = own};
+      if (w > 0) seq.first_segment = p.ends[w - 1];
+      if (w < p.ends.size()) seq.end_segment = p.ends[w];
+      auto& blocks = here.emplace_back(*p.blocks);
+      for (std::size_t b = 0; b < blocks.size(); ++b)
+        if (!seq.holds(std::int32_t(b) * block_tokens)) blocks[b] = INT32_MIN;
+      seq.blocks = blocks.data();
+      for (std::int32_t r = 0; r < p.num; ++r) parts.push_back(parts.back() + seq.parts_at(p.first + r));
+      sequences.push_back(seq);
+      row += p.num;
+      own += p.num + p.first % block_tokens;
+    }
+    const auto own_words = std::size_t(own) * std::size_t(kv_width());
     std::vector<float> own_k(own_words), own_v(own_words), own_k_scale(std::size_t(own) * std::size_t(s_.kv_heads)),
         own_v_scale = own_k_scale;
     const gpu::own_rows_view view{own_k.data(), own_v.data(), own_k_scale.data(), own_v_scale.data()};
     ops_.kv_append(team_, {.k = k.data(),
                            .v = v.data(),
-                           .k_stride = kv_width,
-                           .v_stride = kv_width,
+                           .k_stride = kv_width(),
+                           .v_stride = kv_width(),
                            .sequences = sequences.data(),
                            .num_sequences = std::int32_t(sequences.size()),
-                           .pool = pool_.data(),
+                           .pool = pools_[w].data(),
                            .layout = layout_,
                            .layer = 1,
                            .own = view});
-
-    std::vector<float> rounded(q.size()), q_scale(std::size_t(rows) * std::size_t(s_.q_heads));
-    std::vector<std::int8_t> q_int(q.size());
-    const bool ints = s_.type == dtype::i8;
-    gpu::act_view act{.f = rounded.data()};
-    if (ints) act = {.q = q_int.data(), .scale = q_scale.data(), .scale_group = s_.head_dim};
-    ops_.quantise(
-        team_,
-        {.x = q.data(), .rows = rows, .cols = std::int32_t(q_width), .round_bf16 = s_.type == dtype::bf16, .out = act});
-
-    const auto heads = std::size_t(rows) * std::size_t(s_.q_heads), width = std::size_t(s_.head_dim);
-    const auto attend = [&](std::int32_t first, std::int32_t last, std::int32_t parts, std::vector<float>& m,
-                            std::vector<float>& l, std::vector<float>& o) {
-      m.assign(heads * std::size_t(parts), 7), l = m, o.assign(m.size() * width, 7);
-      ops_.attend(team_, {.q = act,
-                          .num_q_heads = s_.q_heads,
-                          .sequences = sequences.data(),
-                          .num_sequences = std::int32_t(sequences.size()),
-                          .pool = pool_.data(),
-                          .layout = layout_,
-                          .layer = 1,
-                          .own = view,
-                          .first_segment = first,
-                          .last_segment = last,
-                          .num_parts = parts,
-                          .m = m.data(),
-                          .l = l.data(),
-                          .o = o.data()});
-    };
-    std::vector<float> m, l, o, y(heads * width);
-    std::int32_t parts = 1;
-    if (split == 0)
-      attend(0, INT32_MAX, 1, m, l, o);
-    else {
-      const auto segments = (reach - 1) / gpu::segment_tokens + 1;
-      const auto later = std::max(1, segments - split);
-      std::vector<float> m0, l0, o0, m1, l1, o1;
-      attend(0, split, 1, m0, l0, o0);
-      attend(split, split + later, later, m1, l1, o1);
-      parts = 1 + later;
-      for (std::size_t h = 0; h < heads; ++h) { // the parts of a head side by side
-        const auto from = std::ptrdiff_t(h) * later, n = std::ptrdiff_t(later), w = std::ptrdiff_t(width);
-        m.push_back(m0[h]), m.insert(m.end(), m1.begin() + from, m1.begin() + from + n);
-        l.push_back(l0[h]), l.insert(l.end(), l1.begin() + from, l1.begin() + from + n);
-        o.insert(o.end(), o0.begin() + std::ptrdiff_t(h) * w, o0.begin() + std::ptrdiff_t(h + 1) * w);
-        o.insert(o.end(), o1.begin() + from * w, o1.begin() + (from + n) * w);
-      }
-    }
-    ops_.merge(team_, {.m = m.data(),
-                       .l = l.data(),
-                       .o = o.data(),
+    state made(std::size_t(parts.back() * s_.q_heads), s_.head_dim);
+    ops_.attend(team_, {.q = q,
+                        .num_q_heads = s_.q_heads,
+                        .sequences = sequences.data(),
+                        .num_sequences = std::int32_t(sequences.size()),
+                        .pool = pools_[w].data(),
+                        .layout = layout_,
+                        .layer = 1,
+                        .own = view,
+                        .parts = parts.data(),
+                        .m = made.m.data(),
+                        .l = made.l.data(),
+                        .o = made.o.data()});
+    const bool last = w + 1 == pools_.size();
+    state after(last ? 0 : std::size_t(rows * s_.q_heads), s_.head_dim);
+    if (last) y.assign(std::size_t(rows * q_width()), 7);
+    ops_.merge(team_, {.m = made.m.data(),
+                       .l = made.l.data(),
+                       .o = made.o.data(),
+                       .parts = parts.data(),
                        .tokens = rows,
                        .heads = s_.q_heads,
-                       .num_parts = parts,
                        .head_dim = s_.head_dim,
-                       .y = y.data()});
-    return y;
+                       .before = before.view(),
+                       .y = last ? y.data() : nullptr,
+                       .after = after.view()});
+    return after;
   }
 
-private:
   shape s_;
   gpu::kv_layout layout_;
   const gpu::ops_table& ops_;
   gpu::team& team_;
-  gpu::aligned_bytes pool_;
+  std::vector<gpu::aligned_bytes> pools_;
 };
 
 inline std::int32_t blocks_of(std::int32_t length) { return (length + block_tokens - 1) / block_tokens; }

@@ -18,11 +18,26 @@ def topologies_agree(program):
     """run gives the same tokens and logits from one worker, from many, and from seven processes, greedy and sampled"""
     for flags in ([], ["--temperature", 0.8, "--seed", 7, "--top-p", 0.9]):
         answers = [run_json(program, QUESTION, "--topology", PROFILES / f"{name}.toml", *flags)
-                   for name in ("one", "pp2-tp2-ep2", "pp2-tp2-ep2-processes")]
+                   for name in ("one", "pp2-tp2-ep2", "pp2-tp2-ep2-processes", "tp4-kv2")]
         for a in answers[1:]:
             for key in ("token_ids", "logits_digest", "text", "finish_reason", "usage"):
                 check(a[key] == answers[0][key], f"{key}: {a[key]} is not {answers[0][key]}")
         check(len(answers[0]["token_ids"]) > 5 and answers[0]["finish_reason"] == "stop", answers[0])
+
+
+def kv_split_holds_more(program):
+    """a sequence too long for the KV blocks of one decode worker is split over two, with the same tokens and logits"""
+    with tempfile.TemporaryDirectory() as folder:
+        prompt = ",".join(str(7 + i * i % 4000) for i in range(1900))  # 30 blocks
+        answers = []
+        for split, blocks in ((1, 20), (1, 40), (2, 20)):
+            topology = Path(folder) / f"{split}-{blocks}.toml"
+            topology.write_text(f"[decode]\ntp = 2\nkv_split = {split}\nkv_blocks = {blocks}\n")
+            answers.append(call(program, "run", "--tokens", prompt, "--max-tokens", 8, "--ignore-eos", "--json", "--topology", topology))
+        (status, _, err), *both = answers
+        check(status > 0 and "can never fit the 20 KV blocks of decode" in err, err)
+        whole, split = (json.loads(out) for _, out, _ in both)
+        check(whole["token_ids"] == split["token_ids"] and whole["logits_digest"] == split["logits_digest"], (whole, split))
 
 
 def back_ends_agree(program):
@@ -121,4 +136,4 @@ def found_from_a_prefix(program):
 
 if __name__ == "__main__":
     check(ROOT.is_dir(), ROOT)
-    main([topologies_agree, back_ends_agree, a_seed_is_an_answer, tokens_need_no_tokenizer, bad_input_is_one_line, found_from_a_prefix], sys.argv[1])
+    main([topologies_agree, kv_split_holds_more, back_ends_agree, a_seed_is_an_answer, tokens_need_no_tokenizer, bad_input_is_one_line, found_from_a_prefix], sys.argv[1])

@@ -66,15 +66,36 @@ TEST_CASE("tensor-parallel ranks share out heads, columns and vocabulary without
   });
 }
 
+TEST_CASE(
+    "ranks that share heads by a split of their KV have the heads of one rank of fewer, and columns of their own") {
+  property("for any split of a degree that divides", [] {
+    const auto c = config_of(2, 8, 4);
+    const auto split = 1 << *rc::gen::inRange(0, 4), head_ranks = 1 << *rc::gen::inRange(0, 4);
+    for (std::int32_t rank = 0; rank < head_ranks * split; ++rank) {
+      const shard_spec spec{
+          .first_layer = 0, .end_layer = 2, .tp_rank = rank, .tp = head_ranks * split, .kv_split = split};
+      const auto shape = *shape_of(c, spec);
+      const auto heads = *shape_of(c, {.first_layer = 0, .end_layer = 2, .tp_rank = rank / split, .tp = head_ranks});
+      RC_ASSERT(shape.first_q_head == heads.first_q_head && shape.q_heads == heads.q_heads);
+      RC_ASSERT(shape.first_kv_head == heads.first_kv_head && shape.kv_heads == heads.kv_heads);
+      RC_ASSERT(shape.hidden_part == c.hidden_size / spec.tp && shape.vocab_part == c.vocab_size / spec.tp);
+      RC_ASSERT(spec.kv_rank() == rank % split);
+      RC_ASSERT(spec.merges_last() == (rank % split == split - 1));
+    }
+  });
+}
+
 TEST_CASE("a degree that does not divide is told with both numbers") {
-  const auto refused = [](const model_config& c, std::int32_t tp) {
-    const auto shape = shape_of(c, {.first_layer = 0, .end_layer = 2, .tp_rank = 0, .tp = tp});
+  const auto refused = [](const model_config& c, std::int32_t tp, std::int32_t split = 1) {
+    const auto shape = shape_of(c, {.first_layer = 0, .end_layer = 2, .tp_rank = 0, .tp = tp, .kv_split = split});
     REQUIRE(!shape.ok());
     CHECK(shape.error().code == errc::invalid_argument);
     return shape.error().message;
   };
   CHECK(refused(config_of(2, 4, 2), 3) == "query heads of this model (4) do not divide by tp = 3");
   CHECK(refused(config_of(2, 12, 6), 4) == "KV heads of this model (6) neither divide by nor into tp = 4");
+  CHECK(refused(config_of(2, 4, 2), 4, 3) == "kv_split = 3 does not divide tp = 4");
+  CHECK(refused(config_of(2, 4, 2), 6, 2) == "query heads of this model (4) do not divide by tp / kv_split = 3");
   auto c = config_of(2, 4, 2);
   c.vocab_size = 4097;
   CHECK(refused(c, 2) == "vocabulary rows of this model (4097) do not divide by tp = 2");

@@ -24,7 +24,7 @@ struct witness {
     std::int32_t flying = 0;
   };
   decode_limits limits;
-  std::int32_t total;
+  std::int32_t total; ///< blocks of one worker
   decode_scheduler core;
   std::map<sequence_id, sequence> held; ///< with a lease, ended ones too while rows of them are in flight
   std::map<std::int32_t, std::vector<decode_step>> flying;
@@ -32,13 +32,29 @@ struct witness {
 
   witness(decode_limits l, std::int32_t blocks) : limits(l), total(blocks), core(l, blocks) {}
 
+  /// Blocks in use, by worker.
+  [[nodiscard]] std::vector<std::int64_t> used() const {
+    std::vector<std::int64_t> sum(std::size_t(limits.kv_split), 0);
+    for (const auto& [id, s] : held)
+      for (std::size_t b = 0; b < s.lease.blocks.size(); ++b)
+        ++sum[s.lease.split.holder_of(std::int32_t(b) / segment_blocks)];
+    return sum;
+  }
+  [[nodiscard]] bool fits(std::int32_t blocks, const std::vector<std::int64_t>& in_use) const {
+    const auto split = plan_kv_split(blocks, in_use);
+    for (std::size_t worker = 0; worker < in_use.size(); ++worker)
+      if (in_use[worker] + split.blocks_on(worker, blocks) > total) return false;
+    return true;
+  }
+
   void reserve(sequence_id id, std::int32_t prompt, std::int32_t new_tokens) {
     const decode_sequence about{
         .id = id, .prompt_tokens = prompt, .max_new_tokens = new_tokens, .stop_tokens = {stop_token}};
     const auto blocks = blocks_for(prompt + new_tokens);
-    const bool room = blocks <= core.books().free && std::int32_t(held.size()) < limits.max_sequences;
+    const bool room = fits(blocks, used()) && std::int32_t(held.size()) < limits.max_sequences;
     const auto lease = core.reserve(about);
-    if (blocks > total || (held.contains(id) && !held.at(id).ended)) {
+    if (!fits(blocks, std::vector<std::int64_t>(std::size_t(limits.kv_split), 0)) ||
+        (held.contains(id) && !held.at(id).ended)) {
       RC_ASSERT(!lease.ok());
       RC_ASSERT(lease.error().code == errc::invalid_argument);
     } else if (!room || held.contains(id)) {
@@ -132,13 +148,16 @@ struct witness {
 
   void check() {
     std::set<std::int32_t> slots;
-    std::set<block_id> blocks;
-    std::int64_t used = 0;
+    std::set<std::pair<std::size_t, block_id>> blocks; // with the worker that holds it
+    std::int64_t sum = 0;
     for (const auto& [id, s] : held) {
       RC_ASSERT(s.lease.slot >= 0 && s.lease.slot < limits.max_sequences);
-      RC_ASSERT(slots.insert(s.lease.slot).second);                           // a slot has one owner
-      for (const auto b : s.lease.blocks) RC_ASSERT(blocks.insert(b).second); // so has a block
-      used += std::int64_t(s.lease.blocks.size());
+      RC_ASSERT(slots.insert(s.lease.slot).second); // a slot has one owner, and so has a block:
+      for (std::size_t b = 0; b < s.lease.blocks.size(); ++b) {
+        const auto holder = s.lease.split.holder_of(std::int32_t(b) / segment_blocks);
+        RC_ASSERT(blocks.emplace(holder, s.lease.blocks[b]).second);
+      }
+      sum += std::int64_t(s.lease.blocks.size());
       RC_ASSERT(core.lease_of(id) != nullptr);
     }
     std::int32_t steps = 0;
@@ -149,8 +168,8 @@ struct witness {
     RC_ASSERT(core.in_flight() == steps);
     RC_ASSERT(core.live() == std::int32_t(held.size()));
     const auto books = core.books();
-    RC_ASSERT(books.free + books.used == total);
-    RC_ASSERT(books.used == used);
+    RC_ASSERT(books.free + books.used == total * limits.kv_split);
+    RC_ASSERT(books.used == sum);
     RC_ASSERT(books.leases == 0);
   }
 };
@@ -163,8 +182,9 @@ TEST_CASE("decode_scheduler keeps its promises under random calls") {
       [](const std::vector<std::uint32_t>& calls) {
         witness w({.max_sequences = *rc::gen::inRange(1, 9),
                    .launch_ahead = *rc::gen::inRange(1, 4),
-                   .micro_batches = *rc::gen::inRange(1, 4)},
-                  *rc::gen::inRange(1, 24));
+                   .micro_batches = *rc::gen::inRange(1, 4),
+                   .kv_split = *rc::gen::inRange(1, 4)},
+                  *rc::gen::inRange(1, 60));
         sequence_id next = 1;
         for (const auto call : calls) {
           const auto argument = call / 16;
@@ -173,7 +193,10 @@ TEST_CASE("decode_scheduler keeps its promises under random calls") {
           switch (call % 16) {
           case 0:
           case 1:
-          case 2: w.reserve(next++, 1 + std::int32_t(argument % 200), 1 + std::int32_t(argument / 256 % 12)); break;
+          case 2:
+            w.reserve(next++, 1 + std::int32_t(argument % (argument % 3 == 0 ? 4000 : 200)),
+                      1 + std::int32_t(argument / 256 % 12));
+            break;
           case 3: w.reserve(some, 10, 10); break; // a second attempt of an old one, or a mistake
           case 4:
           case 5:
@@ -207,7 +230,7 @@ TEST_CASE("decode_scheduler keeps its promises under random calls") {
         }
         for (const auto id : rest) w.cancel(id);
         RC_ASSERT(w.core.live() == 0);
-        RC_ASSERT(w.core.books().free == w.total);
+        RC_ASSERT(w.core.books().free == w.total * w.limits.kv_split);
       },
       2000);
 }

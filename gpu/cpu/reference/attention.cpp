@@ -234,6 +234,7 @@ void kv_append(team& t, const kv_append_args& a) {
         return (std::int64_t(seq.own_row) + position - block_start) * l.num_kv_heads + head;
       };
       for (auto position = block_start; position < seq.first_position + seq.num_rows; ++position) {
+        if (!seq.holds(position)) continue;
         const auto slice = slice_at(a.pool, l, seq.blocks[position / block_tokens], a.layer, head);
         const auto at = own_at(position), in_block = std::int64_t(position % block_tokens);
         auto *own_k = static_cast<std::byte*>(a.own.k) + at * row_bytes,
@@ -283,18 +284,13 @@ void attend(team& t, const attend_args& a) {
       while (row >= a.sequences[which].first_row + a.sequences[which].num_rows) ++which;
       const auto& seq = a.sequences[which];
       const auto position = seq.first_position + std::int32_t(row - seq.first_row);
-      const auto last = std::min(a.last_segment, position / segment_tokens + 1);
-      const auto at = item * a.num_parts;
-      for (std::int32_t part = 0; part < a.num_parts; ++part) {
-        a.m[at + part] = minus_inf;
-        a.l[at + part] = 0;
-        std::fill_n(a.o + (at + part) * head_dim, head_dim, 0.0f);
-      }
-      for (auto segment = a.first_segment; segment < last; ++segment) {
-        const auto part = a.first_segment == 0 ? 0 : segment - a.first_segment;
-        float* o = a.o + (at + part) * head_dim;
+      const auto last = std::min(seq.end_segment, position / segment_tokens + 1);
+      for (auto segment = seq.first_segment; segment < last; ++segment) {
+        const std::int64_t part = a.parts[row] + (seq.first_segment == 0 ? 0 : segment - seq.first_segment);
+        const auto at = part * a.num_q_heads + head;
+        float* o = a.o + at * head_dim;
         state s;
-        if (a.first_segment > 0 || segment == 0) {
+        if (seq.first_segment > 0 || segment == 0) {
           attend_segment(a, seq, row, head, segment, s, o);
         } else {
           attend_segment(a, seq, row, head, segment, s, segment_o.data());
@@ -302,8 +298,8 @@ void attend(team& t, const attend_args& a) {
           fold(sofar, o, s, segment_o.data(), head_dim);
           s = sofar;
         }
-        a.m[at + part] = s.m;
-        a.l[at + part] = s.l;
+        a.m[at] = s.m;
+        a.l[at] = s.l;
       }
     }
   });
@@ -313,13 +309,24 @@ void merge(team& t, const merge_args& a) {
   t.parallel(std::int64_t(a.tokens) * a.heads, 16, [&](std::int64_t begin, std::int64_t end) {
     std::vector<float> o(std::size_t(a.head_dim));
     for (auto item = begin; item < end; ++item) {
-      const auto at = item * a.num_parts;
-      state s{a.m[at], a.l[at]};
-      std::copy_n(a.o + at * a.head_dim, a.head_dim, o.data());
-      for (std::int32_t part = 1; part < a.num_parts; ++part)
-        if (a.m[at + part] != minus_inf || a.l[at + part] != 0) // else past the row's position
-          fold(s, o.data(), {a.m[at + part], a.l[at + part]}, a.o + (at + part) * a.head_dim, a.head_dim);
-      for (std::int32_t d = 0; d < a.head_dim; ++d) a.y[item * a.head_dim + d] = o[std::size_t(d)] / s.l;
+      const auto row = item / a.heads, head = item % a.heads;
+      state s;
+      std::ranges::fill(o, 0.0f);
+      const auto take = [&](const float* m, const float* l, const float* part_o, std::int64_t at) {
+        const auto* from = part_o + at * a.head_dim;
+        if (s.m == minus_inf && s.l == 0)
+          s = {m[at], l[at]}, std::copy_n(from, a.head_dim, o.data());
+        else if (m[at] != minus_inf || l[at] != 0)
+          fold(s, o.data(), {m[at], l[at]}, from, a.head_dim);
+      };
+      if (a.before.m != nullptr) take(a.before.m, a.before.l, a.before.o, item);
+      for (auto part = a.parts[row]; part < a.parts[row + 1]; ++part) take(a.m, a.l, a.o, part * a.heads + head);
+      if (a.y == nullptr) {
+        a.after.m[item] = s.m, a.after.l[item] = s.l;
+        std::ranges::copy(o, a.after.o + item * a.head_dim);
+      } else {
+        for (std::int32_t d = 0; d < a.head_dim; ++d) a.y[item * a.head_dim + d] = o[std::size_t(d)] / s.l;
+      }
     }
   });
 }

@@ -34,7 +34,8 @@ public:
   attending(const attend_args& a, const attend_plan& p, const attend_item& item, float* records)
       : a_(a), plan_(p), cluster_(p.clusters[item.cluster]), item_(item), head_dim_(a.layout.head_dim()),
         shared_heads_(a.num_q_heads / a.layout.num_kv_heads), queries_of_head_(cluster_.num_rows * shared_heads_),
-        num_queries_(queries_of_head_ * item.num_heads), apart_(cluster_.first_record < 0 ? nullptr : records) {
+        num_queries_(queries_of_head_ * item.num_heads), here_(a.sequences[chunk_of(0).sequence].first_segment),
+        apart_(cluster_.first_record < 0 ? nullptr : records) {
     ready_queries();
   }
 
@@ -67,14 +68,14 @@ private:
           for (std::int32_t h = 0; h < shared_heads_; ++h, ++i) {
             const auto& seq = a_.sequences[chunk_of(c).sequence];
             const auto row = chunk_of(c).first_row + r;
-            s_.at[i] = std::int64_t(row) * a_.num_q_heads + head * shared_heads_ + h;
+            const auto q_head = head * shared_heads_ + h;
+            s_.at[i] = std::int64_t(a_.parts[row]) * a_.num_q_heads + q_head;
             s_.position[i] = seq.first_position + row - seq.first_row;
-            ready_query(i, ints);
+            ready_query(i, std::int64_t(row) * a_.num_q_heads + q_head, ints);
           }
   }
 
-  void ready_query(std::int32_t i, bool ints) {
-    const auto at = s_.at[i];
+  void ready_query(std::int32_t i, std::int64_t at, bool ints) {
     if (ints) {
       const auto* q = a_.q.q + at * head_dim_;
       s_.q[i] = reinterpret_cast<const std::byte*>(q);
@@ -83,12 +84,6 @@ private:
     } else {
       s_.q[i] = reinterpret_cast<const std::byte*>(a_.q.f + at * head_dim_);
     }
-    if (apart_ != nullptr || item_.first_segment > a_.first_segment) return;
-    for (auto part = at * a_.num_parts; part < (at + 1) * a_.num_parts; ++part) { // what no segment may reach
-      a_.m[part] = -inf_f32, a_.l[part] = 0;
-      if (a_.first_segment > 0 || a_.last_segment <= 0)
-        __builtin_memset(a_.o + part * head_dim_, 0, std::size_t(head_dim_) * sizeof(float));
-    }
   }
 
   const chunk& chunk_of(std::int32_t c) const { return plan_.chunks[cluster_.first_chunk + c]; }
@@ -96,9 +91,12 @@ private:
   /// Where the segment's sums of query i are made: in their own place where it has one to itself.
   float* place(std::int32_t i, std::int32_t segment) const {
     if (apart_ != nullptr) return record(i, segment) + 16;
-    if (a_.first_segment > 0 || segment == 0)
-      return a_.o + (s_.at[i] * a_.num_parts + segment - a_.first_segment) * head_dim_;
+    if (here_ > 0 || segment == 0) return a_.o + part(i, segment) * head_dim_;
     return own_o_ + std::ptrdiff_t(i) * head_dim_;
+  }
+  /// Its place among the parts.
+  std::int64_t part(std::int32_t i, std::int32_t segment) const {
+    return s_.at[i] + (here_ == 0 ? 0 : std::int64_t(segment - here_) * a_.num_q_heads);
   }
   float* record(std::int32_t i, std::int32_t segment) const {
     const auto query = std::int64_t(item_.first_head) * queries_of_head_ + i; // of the cluster, head by head
@@ -180,14 +178,14 @@ private:
         record(i, segment)[0] = s_.m[i], record(i, segment)[1] = s_.l[i];
         continue;
       }
-      const auto part = s_.at[i] * a_.num_parts + (a_.first_segment == 0 ? 0 : segment - a_.first_segment);
+      const auto at = part(i, segment);
       running sofar{s_.m[i], s_.l[i]};
-      if (a_.first_segment == 0 && segment > 0) {
-        sofar = {a_.m[part], a_.l[part]};
+      if (here_ == 0 && segment > 0) {
+        sofar = {a_.m[at], a_.l[at]};
         const auto f = fold(sofar, {s_.m[i], s_.l[i]});
-        for (std::int32_t d = 0; d < head_dim_; d += 16) join(a_.o + part * head_dim_ + d, load(s_.o[i] + d), f);
+        for (std::int32_t d = 0; d < head_dim_; d += 16) join(a_.o + at * head_dim_ + d, load(s_.o[i] + d), f);
       }
-      a_.m[part] = sofar.m, a_.l[part] = sofar.l;
+      a_.m[at] = sofar.m, a_.l[at] = sofar.l;
     }
   }
 
@@ -196,6 +194,7 @@ private:
   const cluster& cluster_;
   const attend_item& item_;
   std::int32_t head_dim_, shared_heads_, queries_of_head_, num_queries_;
+  std::int32_t here_; ///< the first segment of its sequences that is in this pool
   float *apart_, *own_o_ = nullptr;
   query_set s_{};
 };
@@ -211,13 +210,13 @@ void fold_records(const attend_args& a, const attend_plan& p, const cluster& c, 
   const auto& seq = a.sequences[p.chunks[in].sequence];
   row += p.chunks[in].first_row;
   const auto position = seq.first_position + row - seq.first_row;
-  const auto at = std::int64_t(row) * a.num_q_heads + kv_head * shared_heads + query % shared_heads;
+  const auto at = std::int64_t(a.parts[row]) * a.num_q_heads + kv_head * shared_heads + query % shared_heads;
   const auto floats = attending::record_floats(head_dim);
   const auto* from = records + (c.first_record + query * c.segments) * floats;
   running sofar{from[0], from[1]};
   float* o = a.o + at * head_dim;
   __builtin_memcpy(o, from + 16, std::size_t(head_dim) * sizeof(float));
-  const auto segments = std::min(a.last_segment, position / segment_tokens + 1);
+  const auto segments = std::min(seq.end_segment, position / segment_tokens + 1);
   for (std::int32_t segment = 1; segment < segments; ++segment) {
     from += floats;
     const auto f = fold(sofar, {from[0], from[1]});
@@ -247,25 +246,39 @@ void attend(team& t, const attend_args& a) {
   }
 }
 
+/// One row and head.
+void merge_one(const merge_args& a, std::int64_t item) {
+  const auto row = item / a.heads, head = item % a.heads;
+  const std::size_t bytes = std::size_t(a.head_dim) * sizeof(float);
+  auto* o = scratch<float>(slot::row, a.head_dim);
+  __builtin_memset(o, 0, bytes);
+  running s{-inf_f32, 0};
+  const auto take = [&](const float* m, const float* l, const float* from, std::int64_t at) {
+    from += at * a.head_dim;
+    if (s.m == -inf_f32 && s.l == 0) {
+      s = {m[at], l[at]};
+      __builtin_memcpy(o, from, bytes);
+    } else if (m[at] != -inf_f32 || l[at] != 0) {
+      const auto f = fold(s, {m[at], l[at]});
+      by_16(a.head_dim, [&](std::int64_t d, int some) { join(o + d, load(from + d, some), f, some); });
+    }
+  };
+  if (a.before.m != nullptr) take(a.before.m, a.before.l, a.before.o, item);
+  for (auto part = a.parts[row]; part < a.parts[row + 1]; ++part) take(a.m, a.l, a.o, part * a.heads + head);
+  if (a.y == nullptr) {
+    a.after.m[item] = s.m, a.after.l[item] = s.l;
+    __builtin_memcpy(a.after.o + item * a.head_dim, o, bytes);
+    return;
+  }
+  by_16(a.head_dim,
+        [&](std::int64_t d, int some) { store(a.y + item * a.head_dim + d, div(load(o + d, some), all(s.l)), some); });
+}
+
 void merge(team& t, const merge_args& a) {
-  t.parallel(std::int64_t(a.tokens) * a.heads, grain_for(std::int64_t(a.num_parts) * a.head_dim, worth_a_thread),
+  const auto cost = (1 + a.parts[a.tokens] / std::max(1, a.tokens)) * std::int64_t(a.head_dim);
+  t.parallel(std::int64_t(a.tokens) * a.heads, grain_for(cost, worth_a_thread),
              [&](std::int64_t begin, std::int64_t end) {
-               auto* o = scratch<float>(slot::row, a.head_dim);
-               for (auto item = begin; item < end; ++item) {
-                 const auto at = item * a.num_parts;
-                 running s{a.m[at], a.l[at]};
-                 __builtin_memcpy(o, a.o + at * a.head_dim, std::size_t(a.head_dim) * sizeof(float));
-                 for (auto part = at + 1; part < at + a.num_parts; ++part) {
-                   if (a.m[part] == -inf_f32 && a.l[part] == 0) continue; // past the row's position
-                   const auto f = fold(s, {a.m[part], a.l[part]});
-                   by_16(a.head_dim, [&](std::int64_t d, int some) {
-                     join(o + d, load(a.o + part * a.head_dim + d, some), f, some);
-                   });
-                 }
-                 by_16(a.head_dim, [&](std::int64_t d, int some) {
-                   store(a.y + item * a.head_dim + d, div(load(o + d, some), all(s.l)), some);
-                 });
-               }
+               for (auto item = begin; item < end; ++item) merge_one(a, item);
              });
 }
 

@@ -5,7 +5,7 @@
 //            meet each of those blocks together, so it is read once
 //   item     (cluster, KV heads, segments): what one thread does
 //   plan     long sequences are cut at segments' borders where there would be too few items; then each segment's result
-//            waits in memory, and they fold left afterwards
+//            waits in memory, and they fold left afterwards (or stay apart, where the first segment is elsewhere)
 
 namespace quadrant::gpu::simd {
 namespace {
@@ -21,7 +21,7 @@ struct chunk {
 struct cluster {
   std::int32_t first_chunk, num_chunks, num_rows;
   std::int32_t shared_blocks; ///< the first ones, the same for all its chunks and sealed for all
-  std::int32_t segments;      ///< that its rows reach, of those asked for
+  std::int32_t segments;      ///< the end of those that its rows reach and that are here
   std::int64_t first_record;  ///< where the results of its segments wait to be folded; -1: it is not cut
 };
 struct attend_item {
@@ -58,6 +58,7 @@ std::int64_t find_clusters(const attend_args& a, std::int32_t rows_each, const c
   std::int64_t num_chunks = 0, num_clusters = 0;
   for (std::int32_t i = 0; i < a.num_sequences; ++i) {
     const auto& seq = a.sequences[i];
+    if (seq.first_segment >= seq.end_segment) continue;
     for (std::int32_t r = 0, n = 0; r < seq.num_rows; r += n) {
       const auto position = seq.first_position + r;
       n = std::min({rows_each, seq.num_rows - r, block_tokens - position % block_tokens});
@@ -76,8 +77,10 @@ std::int64_t find_clusters(const attend_args& a, std::int32_t rows_each, const c
       const auto& begin = chunks[last.first_chunk];
       const auto common = common_blocks(a.sequences[begin.sequence], a.sequences[next.sequence],
                                         std::min(last.shared_blocks, next.own_block));
+      const bool alike = a.sequences[begin.sequence].first_segment == a.sequences[next.sequence].first_segment &&
+                         a.sequences[begin.sequence].end_segment == a.sequences[next.sequence].end_segment;
       const bool fits = (last.num_rows + next.num_rows) * shared_heads <= queries_per_item;
-      if (begin.sequence != next.sequence && fits && 2 * common >= last.shared_blocks && common > 0) {
+      if (begin.sequence != next.sequence && alike && fits && 2 * common >= last.shared_blocks && common > 0) {
         ++last.num_chunks;
         last.num_rows += next.num_rows;
         last.shared_blocks = common;
@@ -94,17 +97,21 @@ std::int64_t find_clusters(const attend_args& a, std::int32_t rows_each, const c
 /// Positions times queries: what an item costs, in products of D.
 std::int64_t pairs_of(const attend_args& a, const chunk* chunks, const cluster& c) {
   std::int64_t blocks = 0;
-  for (std::int32_t i = c.first_chunk; i < c.first_chunk + c.num_chunks; ++i)
-    blocks += std::int64_t(chunks[i].own_block + 1) * chunks[i].num_rows;
+  for (std::int32_t i = c.first_chunk; i < c.first_chunk + c.num_chunks; ++i) {
+    const auto& seq = a.sequences[chunks[i].sequence];
+    const auto first = std::int64_t(seq.first_segment) * blocks_per_segment,
+               end = std::min(chunks[i].own_block + 1L, std::int64_t(seq.end_segment) * blocks_per_segment);
+    blocks += std::max(0L, end - first) * chunks[i].num_rows;
+  }
   return blocks * block_tokens * (a.num_q_heads / a.layout.num_kv_heads);
 }
 
-/// Segments that the rows of a cluster reach.
+/// The end of the segments that the rows of a cluster reach.
 std::int32_t segments_of(const attend_args& a, const chunk* chunks, const cluster& c) {
   std::int32_t most = 0;
   for (std::int32_t i = c.first_chunk; i < c.first_chunk + c.num_chunks; ++i)
     most = std::max(most, chunks[i].own_block / blocks_per_segment + 1);
-  return std::min(most, a.last_segment);
+  return std::min(most, a.sequences[chunks[c.first_chunk].sequence].end_segment);
 }
 
 attend_plan plan(const team& t, const attend_args& a) {
@@ -118,6 +125,7 @@ attend_plan plan(const team& t, const attend_args& a) {
   }
   p.clusters = clusters;
   if (p.num_clusters == 0) return p;
+  const auto first_of = [&](const cluster& c) { return a.sequences[p.chunks[c.first_chunk].sequence].first_segment; };
   const auto few = [&](const cluster& c) { return c.num_rows * shared_heads <= few_queries; };
   std::int32_t longest = 1; // of those with few queries: the others are many items by themselves
   std::int64_t wide = 0;    // items, were every cluster of few queries one
@@ -125,16 +133,18 @@ attend_plan plan(const team& t, const attend_args& a) {
   for (std::int64_t c = 0; c < p.num_clusters; ++c) {
     clusters[c].segments = segments_of(a, p.chunks, clusters[c]);
     if (few(clusters[c])) {
-      longest = std::max(longest, clusters[c].segments);
-      full = std::max(full, p.chunks[clusters[c].first_chunk].own_block / blocks_per_segment);
+      const auto first = first_of(clusters[c]);
+      longest = std::max(longest, clusters[c].segments - first);
+      full = std::max(full,
+                      std::min(clusters[c].segments, p.chunks[clusters[c].first_chunk].own_block / blocks_per_segment) -
+                          first);
     }
     wide += few(clusters[c]) ? 1 : heads;
   }
   // Too few: cut at segments' borders first, then between heads, but no further than where threads have as many each:
   // the heads of a block are one piece of memory.
   std::int32_t pieces = 1, heads_each = heads;
-  if (wide < enough && a.first_segment == 0)
-    pieces = std::int32_t(std::min<std::int64_t>(longest, (enough + wide - 1) / wide));
+  if (wide < enough) pieces = std::int32_t(std::min<std::int64_t>(longest, (enough + wide - 1) / wide));
   const auto each = (longest + pieces - 1) / pieces;
   const auto even = [&] { // of one sequence: several may be of any lengths
     return wide == 1 && full >= each && full / each * (heads / heads_each) % t.num_threads() == 0;
@@ -143,17 +153,19 @@ attend_plan plan(const team& t, const attend_args& a) {
   auto* items = scratch<attend_item>(slot::blocks, p.num_clusters * heads * pieces);
   for (std::int64_t c = p.num_clusters - 1; c >= 0; --c) { // the longest rows of a prompt first
     const bool is_few = few(clusters[c]);
-    const bool cut = pieces > 1 && is_few && clusters[c].segments > each;
-    if (cut) {
+    const auto first = first_of(clusters[c]), last = clusters[c].segments;
+    if (first >= last) continue; // none of its rows is that far
+    const bool cut = pieces > 1 && is_few && last - first > each;
+    if (cut && first == 0) {
       clusters[c].first_record = p.num_records;
       p.num_records += std::int64_t(clusters[c].num_rows) * a.num_q_heads * clusters[c].segments;
     }
-    const auto run = is_few ? heads_each : 1, last = clusters[c].segments;
+    const auto run = is_few ? heads_each : 1;
     for (std::int32_t head = 0; head < heads; head += run) {
       const auto num_heads = std::min(run, heads - head);
-      if (!cut) items[p.num_items++] = {std::int32_t(c), head, num_heads, a.first_segment, last};
-      for (std::int32_t first = 0; cut && first < last; first += each)
-        items[p.num_items++] = {std::int32_t(c), head, num_heads, first, std::min(last, first + each)};
+      const auto step = cut ? each : last - first;
+      for (auto begin = first; begin < last; begin += step)
+        items[p.num_items++] = {std::int32_t(c), head, num_heads, begin, std::min(last, begin + step)};
     }
   }
   p.items = items;

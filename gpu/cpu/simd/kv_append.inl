@@ -73,8 +73,9 @@ void append(const kv_append_args& a, const sequence_rows& seq, std::int32_t head
   const auto& l = a.layout;
   const auto row_bytes = std::int64_t(l.row_bytes());
   const auto block_start = seq.first_position / block_tokens * block_tokens;
-  take_earlier(a, seq, head);
+  if (seq.holds(seq.first_position)) take_earlier(a, seq, head);
   for (auto position = seq.first_position; position < seq.first_position + seq.num_rows; ++position) {
+    if (!seq.holds(position)) continue;
     auto* slice = slice_at(a.pool, l, seq.blocks[position / block_tokens], a.layer, head);
     auto *k_scales = reinterpret_cast<float*>(slice + l.k_scale_offset()),
          *v_scales = reinterpret_cast<float*>(slice + l.v_scale_offset());
