@@ -27,8 +27,7 @@ public:
     std::shared_ptr<const model::shard> shard;
     const gpu::ops_table* ops;
     std::shared_ptr<transport::endpoint> endpoint;
-    int threads = 1;
-    std::vector<int> cores;                 ///< of its own, one a thread; or none
+    gpu::team_options team;
     std::shared_ptr<gpu::device_pump> pump; ///< null: the device has threads of its own
     std::int32_t token_slots = 0;
     std::function<void(failure)> failed; ///< a peer is lost; any thread

@@ -150,11 +150,14 @@ std::uint32_t cluster_plan::caller_of(worker_id id) const {
   return std::uint32_t(id.kind == role::prefill ? id.stage * topology_.prefill_tp + id.rank : id.rank);
 }
 
+int cluster_plan::threads_asked(worker_id id) const {
+  return int(id.kind == role::prefill  ? topology_.prefill_threads
+             : id.kind == role::decode ? topology_.decode_threads
+                                       : topology_.experts_threads);
+}
+
 int cluster_plan::threads_of(worker_id id, int local) const {
-  const auto asked = id.kind == role::prefill  ? topology_.prefill_threads
-                     : id.kind == role::decode ? topology_.decode_threads
-                                               : topology_.experts_threads;
-  if (asked > 0) return int(asked);
+  if (const auto asked = threads_asked(id); asked > 0) return asked;
   return std::max(1, int(std::thread::hardware_concurrency()) / std::max(1, local));
 }
 

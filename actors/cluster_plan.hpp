@@ -48,7 +48,9 @@ public:
   };
   [[nodiscard]] expert_range experts_of(role attention, std::int32_t ep_rank) const;
   [[nodiscard]] std::uint32_t caller_of(worker_id id) const; ///< among the callers of its phase's groups
-  /// Threads of a worker's device: what the topology says, or this machine's cores shared among the `local` workers.
+  /// Threads of a worker's device, as the topology says; 0: it does not.
+  [[nodiscard]] int threads_asked(worker_id id) const;
+  /// The same, or an equal part of this machine's cores for each of the `local` workers.
   [[nodiscard]] int threads_of(worker_id id, int local) const;
 
   /// `peers[row]` as the view has them.

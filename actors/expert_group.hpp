@@ -44,8 +44,7 @@ public:
     std::vector<model::ffn_weights> layers; ///< of the whole model; empty for dense layers
     const gpu::ops_table* ops;
     std::shared_ptr<transport::endpoint> endpoint;
-    int threads = 1;
-    std::vector<int> cores;                 ///< of its own, one a thread; or none
+    gpu::team_options team;
     std::shared_ptr<gpu::device_pump> pump; ///< null: the device has threads of its own
     std::function<void(failure)> failed;
   };

@@ -67,8 +67,7 @@ result<started_worker> worker_factory::start_attention(caf::actor_system& system
                                                              .shard = std::move(shard),
                                                              .ops = ops_,
                                                              .endpoint = endpoint_,
-                                                             .threads = plan_->threads_of(id, local_),
-                                                             .cores = take_cores(plan_->threads_of(id, local_)),
+                                                             .team = team_of(id),
                                                              .pump = pump_,
                                                              .token_slots = std::int32_t(layout.decode_max_sequences),
                                                              .failed = report_for(name)});
@@ -102,8 +101,7 @@ result<started_worker> worker_factory::start_experts(caf::actor_system& system, 
                                                                      .layers = std::move(layers),
                                                                      .ops = ops_,
                                                                      .endpoint = endpoint_,
-                                                                     .threads = plan_->threads_of(id, local_),
-                                                                     .cores = take_cores(plan_->threads_of(id, local_)),
+                                                                     .team = team_of(id),
                                                                      .pump = pump_,
                                                                      .failed = report_for(name)});
   const expert_actor group = system.spawn<expert_group>(host);
@@ -115,11 +113,16 @@ result<started_worker> worker_factory::start_experts(caf::actor_system& system, 
                         .kv_pool = {}};
 }
 
-std::vector<int> worker_factory::take_cores(int threads) {
-  if (free_cores_.empty()) return {};
-  std::vector<int> taken(free_cores_.end() - threads, free_cores_.end());
-  free_cores_.resize(free_cores_.size() - taken.size());
-  return taken;
+/// Cores of its own, the threads that the topology asks for, or a share of all cores that is as large as the others leave.
+gpu::team_options worker_factory::team_of(worker_id id) {
+  const auto threads = plan_->threads_of(id, local_);
+  if (!free_cores_.empty()) {
+    std::vector<int> taken(free_cores_.end() - threads, free_cores_.end());
+    free_cores_.resize(free_cores_.size() - taken.size());
+    return {.num_threads = threads, .cores = std::move(taken)};
+  }
+  if (plan_->threads_asked(id) > 0) return {.num_threads = threads};
+  return {.num_threads = std::max(1, int(gpu::usable_cores().size())), .shares_cores = true};
 }
 
 std::function<void(failure)> worker_factory::report_for(const std::string& worker) const {

@@ -37,7 +37,7 @@ public:
 
 private:
   worker_factory() = default;
-  [[nodiscard]] std::vector<int> take_cores(int threads);
+  [[nodiscard]] gpu::team_options team_of(worker_id id);
   result<started_worker> start_attention(caf::actor_system& system, const std::string& name, worker_id id);
   result<started_worker> start_experts(caf::actor_system& system, const std::string& name, worker_id id);
   /// Tells the supervisor that bytes for `worker` did not arrive: its step is lost, and its stream with it.

@@ -1,5 +1,6 @@
 #include "gpu/device.hpp"
 
+#include <chrono>
 #include <utility>
 
 #include <pthread.h>
@@ -97,9 +98,16 @@ void device::drive() {
   pthread_setname_np(pthread_self(), name_.substr(0, 15).c_str());
   team::prepare_thread();
   team workers(options_);
+  const auto wanted = [&] { return state_->stop || !state_->ready.empty(); };
   std::unique_lock hold(state_->mutex);
-  do state_->wake.wait(hold, [&] { return state_->stop || !state_->ready.empty(); });
-  while (!state_->stop && run_one(hold, workers));
+  do {
+    // Between two steps, or while a peer's bytes come, it keeps its share of the cores.
+    if (!state_->wake.wait_for(hold, std::chrono::microseconds(500), wanted)) {
+      workers.set_at_work(false);
+      state_->wake.wait(hold, wanted);
+    }
+    workers.set_at_work(true);
+  } while (!state_->stop && run_one(hold, workers));
 }
 
 bool device::run_one(std::unique_lock<std::mutex>& hold, team& workers) {

@@ -16,6 +16,13 @@ namespace {
 /// Team threads of the process that run or spin. Those that are parked, or do their caller's other work, are not counted.
 std::atomic<int> awake{0};
 
+/// Teams that share the cores of the process and have work.
+std::atomic<int> sharing{0};
+
+/// A loop's word: its number, and in the low bits its threads. Helpers that a loop does without look at every later one,
+/// so only neighbours need to differ.
+constexpr std::uint32_t loop_threads = 0xfff, next_loop = loop_threads + 1;
+
 /// Read before any thread is pinned: the mask that is asked for later is the asking thread's own.
 std::vector<int> cores_of_process() {
   cpu_set_t cores;
@@ -81,17 +88,35 @@ bool fetch_list::fetch() noexcept {
   return false;
 }
 
-team::team(team_options options) : options_(std::move(options)), wanted_(std::size_t(options_.num_threads)) {
+team::team(team_options options)
+    : options_(std::move(options)), wanted_(std::size_t(options_.num_threads)), share_(options_.num_threads) {
+  QCHECK_LE(std::uint32_t(options_.num_threads), loop_threads);
   QCHECK(options_.cores.empty() || options_.cores.size() == std::size_t(options_.num_threads));
   if (!options_.cores.empty()) pin_to(options_.cores[0]);
   for (int i = 1; i < options_.num_threads; ++i) threads_.emplace_back([this, i] { work(i); });
 }
 
 team::~team() {
+  set_at_work(false);
   stop_ = true;
-  generation_.fetch_add(1, std::memory_order_release);
-  generation_.notify_all();
+  loop_.fetch_add(next_loop, std::memory_order_release);
+  loop_.notify_all();
+  shared_.store(options_.num_threads, std::memory_order_release);
+  shared_.notify_all();
   for (auto& thread : threads_) thread.join();
+}
+
+void team::set_at_work(bool at_work) noexcept {
+  if (!options_.shares_cores || at_work == at_work_) return;
+  at_work_ = at_work;
+  sharing.fetch_add(at_work ? 1 : -1, std::memory_order_relaxed);
+  share_ = share_now();
+}
+
+int team::share_now() const noexcept {
+  if (!options_.shares_cores) return options_.num_threads;
+  const auto teams = std::max(1, sharing.load(std::memory_order_relaxed));
+  return std::clamp(int(process_cores.size()) / teams, 1, options_.num_threads);
 }
 
 void team::take_ranges(int index) {
@@ -101,7 +126,7 @@ void team::take_ranges(int index) {
     if (range.begin < range.end) (*fn_)(range.begin, range.end);
     return;
   }
-  const std::int64_t sharers = 2 * std::int64_t(options_.num_threads);
+  const std::int64_t sharers = 2 * std::int64_t(share_);
   auto begin = next_.load(std::memory_order_relaxed);
   while (begin < items_) {
     const auto end = std::min(items_, begin + std::max(grain_, (items_ - begin) / sharers));
@@ -125,29 +150,49 @@ void team::work(int index) {
   prepare_thread();
   if (!options_.cores.empty()) pin_to(options_.cores[std::size_t(index)]);
   awake.fetch_add(1, std::memory_order_relaxed);
-  for (std::uint32_t seen = 0;; ++seen) {
-    if (!spin_until(wanted_[std::size_t(index)], [&] { return generation_.load(std::memory_order_acquire) != seen; })) {
+  for (std::uint32_t seen = 0;;) {
+    if (!spin_until(wanted_[std::size_t(index)], [&] { return loop_.load(std::memory_order_acquire) != seen; })) {
       awake.fetch_sub(1, std::memory_order_relaxed);
-      generation_.wait(seen, std::memory_order_acquire);
+      loop_.wait(seen, std::memory_order_acquire);
       awake.fetch_add(1, std::memory_order_relaxed);
     }
+    seen = loop_.load(std::memory_order_acquire);
     if (stop_) break;
+    if (std::uint32_t(index) >= (seen & loop_threads)) {
+      wait_for_share(index);
+      continue;
+    }
     take_ranges_or_note(index);
     if (busy_.fetch_sub(1, std::memory_order_acq_rel) == 1) busy_.notify_one();
   }
   awake.fetch_sub(1, std::memory_order_relaxed);
 }
 
+/// Its core is another team's for now: it parks at once.
+void team::wait_for_share(int index) noexcept {
+  awake.fetch_sub(1, std::memory_order_relaxed);
+  for (auto threads = shared_.load(std::memory_order_acquire); threads <= index;
+       threads = shared_.load(std::memory_order_acquire))
+    shared_.wait(threads, std::memory_order_acquire);
+  awake.fetch_add(1, std::memory_order_relaxed);
+}
+
 void team::parallel(std::int64_t items, std::int64_t grain, item_range_fn fn) {
   if (items <= 0) return;
-  if (threads_.empty() || items <= grain) return fn(0, items);
-  run(items, std::max<std::int64_t>(1, grain), fn);
+  if (share_ == 1 || items <= grain)
+    fn(0, items);
+  else
+    run(items, std::max<std::int64_t>(1, grain), fn);
+  share_ = share_now();
 }
 
 void team::parallel_dealt(std::int64_t items, item_range_fn fn) {
   if (items <= 0) return;
-  if (threads_.empty() || items == 1) return fn(0, items);
-  run(items, 0, fn);
+  if (share_ == 1 || items == 1)
+    fn(0, items);
+  else
+    run(items, 0, fn);
+  share_ = share_now();
 }
 
 void team::run(std::int64_t items, std::int64_t grain, const item_range_fn& fn) {
@@ -155,9 +200,14 @@ void team::run(std::int64_t items, std::int64_t grain, const item_range_fn& fn) 
   items_ = items;
   grain_ = grain;
   next_.store(0, std::memory_order_relaxed);
-  busy_.store(int(threads_.size()), std::memory_order_relaxed);
-  generation_.fetch_add(1, std::memory_order_release);
-  generation_.notify_all();
+  busy_.store(share_ - 1, std::memory_order_relaxed);
+  if (const auto before = shared_.load(std::memory_order_relaxed); before != share_) {
+    shared_.store(share_, std::memory_order_release);
+    if (before < share_) shared_.notify_all();
+  }
+  const auto last = loop_.load(std::memory_order_relaxed);
+  loop_.store((last & ~loop_threads) + next_loop + std::uint32_t(share_), std::memory_order_release);
+  loop_.notify_all();
   awake.fetch_add(1, std::memory_order_relaxed);
   take_ranges_or_note(0);
   const bool done = spin_until(wanted_[0], [&] { return busy_.load(std::memory_order_acquire) == 0; });

@@ -9,6 +9,10 @@
 // team threads of the process run or spin than it has cores: it would take the core from whom it waits for. Who spins
 // fetches into its own cache what `prefetch` says that it will read: a core alone cannot draw all that memory gives, so
 // none should rest while one norms a row.
+//
+// Teams that share the cores of the process each have a thread for every core, and use in a loop only as many as their
+// share is at that time: all cores while the others have nothing to do, one of n parts while n have work. So whoever
+// works alone has the whole machine, and no core has two threads.
 // Units   an item is the smallest piece of an op that one thread may take alone
 // Threads one caller at a time (the device's driver thread); the caller works too
 #pragma once
@@ -44,7 +48,8 @@ std::vector<int> usable_cores();
 
 struct team_options {
   int num_threads = 1;
-  std::vector<int> cores{}; ///< one a thread, shared with no other team, to pin it to; empty: the scheduler decides
+  std::vector<int> cores{};  ///< one a thread, shared with no other team, to pin it to; empty: the scheduler decides
+  bool shares_cores = false; ///< with the other teams of the process that do
 };
 
 /// Bytes that a thread will read soon, in order. Only a hint: they may go at any time, a fetch of what is not there does
@@ -75,7 +80,10 @@ public:
   team(const team&) = delete;
   team& operator=(const team&) = delete;
 
-  [[nodiscard]] int num_threads() const noexcept { return options_.num_threads; }
+  /// That the next loop will use.
+  [[nodiscard]] int num_threads() const noexcept { return share_; }
+  /// Its owner has something to do, or nothing for a while: whoever shares the cores gets more then.
+  void set_at_work(bool at_work) noexcept;
 
   /// Calls fn on disjoint ranges that cover [0, items), each of at least `grain` items (but the last), and returns
   /// when all are done. Which thread takes which range is free: an op's result may not depend on it. What fn throws is
@@ -88,7 +96,7 @@ public:
     std::int64_t begin, end;
   };
   [[nodiscard]] item_range dealt(std::int64_t items, int index) const noexcept {
-    return {items * index / options_.num_threads, items * (index + 1) / options_.num_threads};
+    return {items * index / share_, items * (index + 1) / share_};
   }
 
   /// Thread `index` will read these soon: it fetches them while it waits. Replaces what it was told before.
@@ -103,6 +111,8 @@ public:
 private:
   void work(int index);
   void run(std::int64_t items, std::int64_t grain, const item_range_fn& fn); ///< grain 0: dealt
+  [[nodiscard]] int share_now() const noexcept;
+  void wait_for_share(int index) noexcept;
   void take_ranges(int index);
   void take_ranges_or_note(int index) noexcept;
 
@@ -111,13 +121,16 @@ private:
   std::vector<std::thread> threads_;
   const item_range_fn* fn_ = nullptr;  ///< of the loop that is published
   std::int64_t items_ = 0, grain_ = 1; ///< grain 0: ranges are dealt
-  bool stop_ = false;
+  int share_;                          ///< threads of this loop, and between loops of the next
+  bool stop_ = false, at_work_ = false;
   std::atomic<bool> has_thrown_{false};
   std::exception_ptr thrown_; ///< the first, of this loop
   // Each on a line of its own: they are written while others read the neighbours.
-  alignas(64) std::atomic<std::uint32_t> generation_{0}; ///< of the loop; helpers wait for the next
-  alignas(64) std::atomic<std::int32_t> busy_{0};        ///< helpers still in the loop; the caller waits for 0
-  alignas(64) std::atomic<std::int64_t> next_{0};        ///< first item that nobody has taken
+  alignas(64) std::atomic<std::uint32_t> loop_{
+      0};                                         ///< its number and how many threads it has; helpers wait for the next
+  alignas(64) std::atomic<std::int32_t> busy_{0}; ///< helpers still in the loop; the caller waits for 0
+  alignas(64) std::atomic<std::int64_t> next_{0}; ///< first item that nobody has taken
+  alignas(64) std::atomic<std::int32_t> shared_{0}; ///< threads of the newest loop; those it does without wait here
 };
 
 } // namespace quadrant::gpu

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <atomic>
 #include <stdexcept>
 #include <thread>
@@ -110,6 +111,54 @@ TEST_CASE("what a range throws reaches the caller once all threads have left the
     team.parallel(100, 1, [&](std::int64_t begin, std::int64_t end) { sum += end - begin; });
     CHECK(sum == 100);
   }
+}
+
+TEST_CASE("teams that share the cores use an equal part each while they have work, and all cores when alone") {
+  const int cores = int(gpu::usable_cores().size());
+  gpu::team a({.num_threads = cores, .shares_cores = true}), b({.num_threads = cores, .shares_cores = true}),
+      own({.num_threads = cores});
+  a.set_at_work(true);
+  CHECK(a.num_threads() == cores);
+  b.set_at_work(true);
+  CHECK(b.num_threads() == std::max(1, cores / 2));
+  CHECK(a.num_threads() == cores); // of its next loop, as it was told; then
+  a.parallel(1, 1, [](std::int64_t, std::int64_t) {});
+  CHECK(a.num_threads() == std::max(1, cores / 2));
+  CHECK(own.num_threads() == cores);
+  a.set_at_work(false);
+  b.parallel(1, 1, [](std::int64_t, std::int64_t) {});
+  CHECK(b.num_threads() == cores);
+}
+
+TEST_CASE("every item is taken once while a team's share grows and shrinks") {
+  const int cores = int(gpu::usable_cores().size());
+  std::atomic<bool> over{false};
+  std::thread other([&] { // has work now and then
+    gpu::team team({.num_threads = cores, .shares_cores = true});
+    while (!over) {
+      team.set_at_work(true);
+      team.parallel(10, 1, [](std::int64_t, std::int64_t) { std::this_thread::yield(); });
+      team.set_at_work(false);
+      std::this_thread::yield();
+    }
+  });
+  gpu::team team({.num_threads = cores, .shares_cores = true});
+  team.set_at_work(true);
+  int wrong = 0;
+  for (int round = 0; round < 3000; ++round) {
+    std::vector<int> seen(40);
+    const auto count = [&](std::int64_t begin, std::int64_t end) {
+      for (auto i = begin; i < end; ++i) ++seen[std::size_t(i)];
+    };
+    if (round % 2 == 0)
+      team.parallel(40, 1, count);
+    else
+      team.parallel_dealt(40, count);
+    if (seen != std::vector<int>(40, 1)) ++wrong;
+  }
+  CHECK(wrong == 0);
+  over = true;
+  other.join();
 }
 
 TEST_CASE("a team's threads keep denormals and round to nearest") {
