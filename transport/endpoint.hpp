@@ -8,12 +8,13 @@
 // message, or with one of
 //   peer_lost         the peer is gone, cannot be reached, or another process listens at its place now
 //   deadline          its timeout passed; whether the peer has taken it is not known
-//   cancelled         this endpoint is being destroyed
+//   cancelled         it was cancelled, or this endpoint is being destroyed
 //   invalid_argument  wrong key, out of bounds, past a limit; the receiver's handler threw; the peer has another token
 //                     or other numerics
 //   not_found         the peer has no such inbox
 //   corrupt           the checksum is wrong, or the peer broke the frame format
-// Its source memory belongs to the transport until then. No order holds between transfers. A refused transfer costs
+// Its source memory belongs to the transport until then. No order holds between transfers but where it is asked for. Where
+// a connection breaks and another one is left, what it carried goes again, within its deadline. A refused transfer costs
 // only itself, though slices before the refused one may have been written; bytes that break the frame format cost the
 // peer its connection, and nobody else anything.
 // Threads any thread may call, holding no lock; handlers and completions run on a transport thread, or on the
@@ -61,6 +62,7 @@ struct transfer {
   traffic kind = traffic::control;
   std::chrono::milliseconds timeout{30'000};
   bool checksum = false; ///< xxh3 over the slices, checked before the message is delivered
+  bool ordered = false;  ///< delivered after all ordered ones that were submitted to that inbox before
 };
 
 inline constexpr std::size_t max_message_bytes = 1 << 20;
@@ -74,7 +76,8 @@ struct endpoint_books {
   std::uint64_t bytes_sent = 0, bytes_received = 0; ///< of slices: what was written out, what was put in place
   std::uint64_t transfers_in_flight = 0;            ///< to other processes
   std::uint64_t regions = 0;
-  std::uint64_t peers = 0; ///< connections, out and in
+  std::uint64_t peers = 0;                          ///< connections, out and in
+  std::uint64_t credits_out = 0;                    ///< of peers: transfers begun and not ended
 };
 
 struct endpoint_options {
@@ -86,6 +89,8 @@ struct endpoint_options {
   std::chrono::milliseconds handshake_timeout{5'000}; ///< for a peer to prove itself
   std::chrono::milliseconds stall_timeout{30'000};    ///< for more bytes of a transfer that has begun to arrive
   std::chrono::microseconds busy_poll{50}; ///< for which the transport thread looks on after an event before it sleeps
+  std::size_t connections = 2; ///< to a peer, at most: with more than one, urgent traffic never waits behind KV
+  std::uint32_t credits = 1024; ///< that each peer gets: transfers that it may have begun and not been answered
 };
 
 class endpoint {
@@ -105,8 +110,11 @@ public:
   /// After it returns the handler is not running, never runs again, and is destroyed. Not from the handler itself.
   virtual void close_inbox(std::uint32_t inbox) = 0;
 
-  /// `done` may be empty.
-  virtual void submit(const address& to, transfer what, completion done) = 0;
+  /// `done` may be empty. Returns what `cancel` takes.
+  virtual std::uint64_t submit(const address& to, transfer what, completion done) = 0;
+  /// Ends it with errc::cancelled, unless it has ended: soon, but not before its memory is read no more. Whether the peer
+  /// takes it, where it has begun, is not known.
+  virtual void cancel(std::uint64_t transfer) = 0;
 
   /// Fails everything in flight to that endpoint with errc::peer_lost and takes nothing more from it; a later submit
   /// connects anew.
@@ -115,7 +123,7 @@ public:
   [[nodiscard]] virtual endpoint_books books() const = 0;
 };
 
-/// The endpoint of a process: loopback for its own inboxes, one TCP stream for each other endpoint.
+/// The endpoint of a process: loopback for its own inboxes, TCP streams for each other endpoint.
 /// Errors  errc::invalid_argument: the host or port cannot be bound (the message says why).
 result<std::unique_ptr<endpoint>> make_endpoint(endpoint_options options);
 

@@ -80,6 +80,8 @@ std::vector<std::byte> encode(const welcome& w) {
   std::vector<std::byte> bytes;
   put(bytes, frame_magic);
   put(bytes, std::uint32_t(w.outcome));
+  put(bytes, w.credits);
+  put(bytes, std::uint32_t{0});
   bytes.insert(bytes.end(), w.answer.begin(), w.answer.end());
   return bytes;
 }
@@ -87,21 +89,26 @@ std::vector<std::byte> encode(const welcome& w) {
 result<welcome> decode_welcome(std::span<const std::byte, welcome_bytes> bytes) {
   if (get<std::uint32_t>(bytes, 0) != frame_magic) return broken("not a Quadrant peer");
   if (get<std::uint32_t>(bytes, 4) > std::uint32_t(verdict::endpoint)) return broken("an unknown answer to a hello");
-  welcome w{.outcome = verdict(get<std::uint32_t>(bytes, 4))};
-  std::memcpy(w.answer.data(), bytes.data() + 8, proof_bytes);
+  welcome w{.outcome = verdict(get<std::uint32_t>(bytes, 4)), .credits = get<std::uint32_t>(bytes, 8)};
+  if (w.credits == 0 || get<std::uint32_t>(bytes, 12) != 0) return broken("a malformed answer to a hello");
+  std::memcpy(w.answer.data(), bytes.data() + 16, proof_bytes);
   return w;
 }
 
 std::vector<std::byte> encode(const transfer_head& head, std::span<const slice> slices) {
   std::vector<std::byte> bytes;
   bytes.reserve(transfer_head_bytes + slices.size() * slice_entry_bytes);
-  put(bytes, std::uint32_t{1});
+  put(bytes, std::uint32_t(frame_kind::piece));
   put(bytes, head.inbox);
   put(bytes, head.id);
   put(bytes, head.message_bytes);
   put(bytes, head.num_slices);
   put(bytes, std::uint32_t(head.checksum));
+  put(bytes, head.piece);
+  put(bytes, head.pieces);
   put(bytes, std::uint32_t{0});
+  put(bytes, head.floor);
+  put(bytes, head.after);
   put(bytes, head.hash);
   for (const auto& s : slices) {
     put(bytes, s.to.key);
@@ -112,16 +119,22 @@ std::vector<std::byte> encode(const transfer_head& head, std::span<const slice> 
 }
 
 result<transfer_head> decode_transfer(std::span<const std::byte, transfer_head_bytes> bytes) {
-  if (get<std::uint32_t>(bytes, 0) != 1) return broken("expected a transfer");
+  if (kind_of(bytes) != frame_kind::piece) return broken("expected a transfer");
   transfer_head head{.inbox = get<std::uint32_t>(bytes, 4),
                      .id = get<std::uint64_t>(bytes, 8),
                      .message_bytes = get<std::uint32_t>(bytes, 16),
                      .num_slices = get<std::uint32_t>(bytes, 20),
                      .checksum = get<std::uint32_t>(bytes, 24) == 1,
-                     .hash = get<std::uint64_t>(bytes, 32)};
+                     .piece = get<std::uint32_t>(bytes, 28),
+                     .pieces = get<std::uint32_t>(bytes, 32),
+                     .floor = get<std::uint64_t>(bytes, 40),
+                     .after = get<std::uint64_t>(bytes, 48),
+                     .hash = get<std::uint64_t>(bytes, 56)};
   if (head.message_bytes > max_message_bytes) return broken("a message past the limit");
   if (head.num_slices > max_slices) return broken("more slices than the limit");
-  if (get<std::uint32_t>(bytes, 24) > 1 || get<std::uint32_t>(bytes, 28) != 0) return broken("unknown flags");
+  if (get<std::uint32_t>(bytes, 24) > 1 || get<std::uint32_t>(bytes, 36) != 0) return broken("unknown flags");
+  if (head.pieces > max_pieces || head.piece >= head.pieces) return broken("a piece of no transfer");
+  if (head.piece > 0 && head.message_bytes > 0) return broken("a message in a later piece");
   return head;
 }
 
@@ -141,7 +154,7 @@ result<std::vector<remote_span>> decode_slices(std::span<const std::byte> bytes)
 std::vector<std::byte> encode(const ack& a, std::string_view text) {
   text = text.substr(0, max_ack_text);
   std::vector<std::byte> bytes;
-  put(bytes, std::uint32_t{2});
+  put(bytes, std::uint32_t(frame_kind::ack));
   put(bytes, a.code);
   put(bytes, a.id);
   put(bytes, std::uint32_t(text.size()));
@@ -150,10 +163,24 @@ std::vector<std::byte> encode(const ack& a, std::string_view text) {
   return bytes;
 }
 
-bool is_ack(std::span<const std::byte> bytes) { return get<std::uint32_t>(bytes, 0) == 2; }
+frame_kind kind_of(std::span<const std::byte> bytes) { return frame_kind(get<std::uint32_t>(bytes, 0)); }
+
+std::vector<std::byte> encode(const ask& a) {
+  std::vector<std::byte> bytes;
+  put(bytes, std::uint32_t(frame_kind::ask));
+  put(bytes, std::uint32_t{0});
+  put(bytes, a.id);
+  put(bytes, a.floor);
+  return bytes;
+}
+
+result<ask> decode_ask(std::span<const std::byte, ask_bytes> bytes) {
+  if (kind_of(bytes) != frame_kind::ask || get<std::uint32_t>(bytes, 4) != 0) return broken("a malformed question");
+  return ask{.id = get<std::uint64_t>(bytes, 8), .floor = get<std::uint64_t>(bytes, 16)};
+}
 
 result<ack> decode_ack(std::span<const std::byte, ack_head_bytes> bytes) {
-  if (get<std::uint32_t>(bytes, 0) != 2) return broken("expected an acknowledgement");
+  if (kind_of(bytes) != frame_kind::ack) return broken("expected an acknowledgement");
   ack a{.id = get<std::uint64_t>(bytes, 8),
         .code = get<std::uint32_t>(bytes, 4),
         .text_bytes = get<std::uint32_t>(bytes, 16)};

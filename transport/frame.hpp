@@ -3,14 +3,19 @@
 //   listener ─▶ challenge[32]                                random; new for each connection
 //   dialler  ─▶ hello    magic u32 | version u32 | dialler u64 | listener u64 | numerics u64
 //                        | challenge[32] | proof[32]
-//   listener ─▶ welcome  magic u32 | verdict u32 | proof[32]
+//   listener ─▶ welcome  magic u32 | verdict u32 | credits u32 | 0 u32 | proof[32]
 //                        verdict 0: come in; else why not, and the stream ends
 //                        proof: HMAC-SHA256(token, side u64 | dialler u64 | listener u64 | numerics u64 | both
 //                        challenges): each side proves to the other that it holds the token, and that it is the
 //                        endpoint that was meant
-//   dialler  ─▶ transfer head u32=1 | inbox u32 | id u64 | message bytes u32 | slices u32 | flags u32 | 0 u32
-//                        | checksum u64, then slices × (key u64 | offset u64 | bytes u64), the message, the bytes of
-//                        each slice
+//                        credits: how many transfers may be begun and not yet answered
+//   dialler  ─▶ piece    head u32=1 | inbox u32 | id u64 | message bytes u32 | slices u32 | flags u32 | piece u32
+//                        | pieces u32 | 0 u32 | floor u64 | after u64 | checksum u64, then slices × (key u64 | offset
+//                        u64 | bytes u64), the message, the bytes of each slice
+//                        a transfer is all its pieces, over any streams of the two; piece 0 has the message
+//                        ids: of a dialler's transfers to this listener, in the order in which they begin; below the
+//                        floor all have ended. after: the transfer that must be delivered before; 0: none
+//   dialler  ─▶ ask      head u32=3 | 0 u32 | id u64 | floor u64: answer that again, if it has ended
 //   either   ─▶ ack      head u32=2 | code u32 | id u64 | text bytes u32 | 0 u32, then the text
 //                        code 0: done, else errc + 1. The listener answers on this stream, or on its own one to the
 //                        dialler: then between transfers
@@ -31,10 +36,12 @@
 namespace quadrant::transport {
 
 inline constexpr std::uint32_t frame_magic = 0x54524451; // "QDRT"
-inline constexpr std::uint32_t frame_version = 3;
+inline constexpr std::uint32_t frame_version = 4;
 inline constexpr std::size_t challenge_bytes = 32, proof_bytes = 32;
-inline constexpr std::size_t hello_bytes = 32 + challenge_bytes + proof_bytes, welcome_bytes = 8 + proof_bytes;
-inline constexpr std::size_t transfer_head_bytes = 40, slice_entry_bytes = 24, ack_head_bytes = 24, max_ack_text = 512;
+inline constexpr std::size_t hello_bytes = 32 + challenge_bytes + proof_bytes, welcome_bytes = 16 + proof_bytes;
+inline constexpr std::size_t transfer_head_bytes = 64, slice_entry_bytes = 24, ack_head_bytes = 24, ask_bytes = 24,
+                             max_ack_text = 512;
+inline constexpr std::uint32_t max_pieces = 1 << 16;
 
 using challenge = std::array<std::byte, challenge_bytes>;
 using proof = std::array<std::byte, proof_bytes>;
@@ -62,17 +69,21 @@ result<hello> decode_hello(std::span<const std::byte, hello_bytes> bytes);
 enum class verdict : std::uint32_t { welcome, token, numerics, endpoint }; ///< the others: what differs
 struct welcome {
   verdict outcome = verdict::welcome;
+  std::uint32_t credits = 1024;
   proof answer{};
 };
 std::vector<std::byte> encode(const welcome& w);
 result<welcome> decode_welcome(std::span<const std::byte, welcome_bytes> bytes);
 
+/// Of a piece of a transfer, often the only one.
 struct transfer_head {
   std::uint32_t inbox = 0;
   std::uint64_t id = 0;
   std::uint32_t message_bytes = 0, num_slices = 0;
   bool checksum = false;
-  std::uint64_t hash = 0;
+  std::uint32_t piece = 0, pieces = 1;
+  std::uint64_t floor = 0, after = 0;
+  std::uint64_t hash = 0; ///< of the bytes of this piece
 };
 /// Head and slice table.
 std::vector<std::byte> encode(const transfer_head& head, std::span<const slice> slices);
@@ -85,8 +96,15 @@ struct ack {
   std::uint32_t code = 0, text_bytes = 0;
 };
 std::vector<std::byte> encode(const ack& a, std::string_view text);
-/// Does an acknowledgement begin here? Of at least 4 bytes.
-bool is_ack(std::span<const std::byte> bytes);
+struct ask {
+  std::uint64_t id = 0, floor = 0;
+};
+std::vector<std::byte> encode(const ask& a);
+result<ask> decode_ask(std::span<const std::byte, ask_bytes> bytes);
+
+/// What begins here, of at least 4 bytes: a piece, an acknowledgement, an ask, or nothing known.
+enum class frame_kind : std::uint32_t { piece = 1, ack = 2, ask = 3 };
+frame_kind kind_of(std::span<const std::byte> bytes);
 result<ack> decode_ack(std::span<const std::byte, ack_head_bytes> bytes);
 
 } // namespace quadrant::transport

@@ -14,8 +14,8 @@
 #include "config/log.hpp"
 #include "config/random.hpp"
 #include "transport/endpoint.hpp"
+#include "transport/peer.hpp"
 #include "transport/tcp/incoming.hpp"
-#include "transport/tcp/outgoing.hpp"
 
 namespace quadrant::transport {
 namespace {
@@ -54,18 +54,30 @@ class process_endpoint final : public endpoint {
 public:
   explicit process_endpoint(endpoint_options options)
       : options_(std::move(options)), self_{.endpoint = random_u64(), .host = options_.host},
-        home_{regions_,
-              inboxes_,
-              tcp::identity{self_.endpoint, options_.numerics_id, options_.cluster_token, options_.handshake_timeout,
-                            options_.stall_timeout},
-              bulk_,
-              owing_,
-              [this](std::uint64_t n) { bytes_received_ += n; },
-              [this](std::uint64_t peer, std::span<const std::byte> ack) { return carry(peer, ack); },
-              [this](std::uint64_t peer, std::uint64_t id, const result<void>& outcome) {
-                if (const auto found = outgoing_.find(peer); found != outgoing_.end())
-                  found->second->acked(id, outcome);
-              }},
+        home_{.regions = regions_,
+              .inboxes = inboxes_,
+              .self = {self_.endpoint, options_.numerics_id, options_.cluster_token, options_.handshake_timeout,
+                       options_.stall_timeout},
+              .bulk = bulk_,
+              .owing = owing_,
+              .placed = [this](std::uint64_t n) { bytes_received_ += n; },
+              .carry = [this](std::uint64_t id, std::span<const std::byte> ack) { return carry(id, ack); },
+              .acked = [this](std::uint64_t id, std::uint64_t transfer,
+                              const result<void>& outcome) { peer_of(id).answered(transfer, outcome); },
+              .intake_of = [this](std::uint64_t id) -> intake& { return peer_of(id).intake(); },
+              .close_lane =
+                  [this](intake::lane_id lane) {
+                    for (const auto& stream : incoming_)
+                      if (stream->id() == lane) stream->close();
+                  },
+              .credits = options_.credits},
+        around_{.io = io_,
+                .self = home_.self,
+                .bulk = bulk_,
+                .credits_out = credits_out_,
+                .sent = [this](std::uint64_t n) { bytes_sent_ += n; },
+                .connections = std::max<std::size_t>(1, options_.connections),
+                .credits = options_.credits},
         acceptor_(io_), timer_(io_), work_(io_.get_executor()) {}
 
   result<void> listen() {
@@ -95,8 +107,8 @@ public:
       error_code ignored;
       acceptor_.close(ignored);
       timer_.cancel();
-      for (const auto& [id, peer] : outgoing_) peer->fail({errc::cancelled, "this endpoint is closing"});
-      for (const auto& peer : incoming_) peer->close();
+      for (const auto& [id, peer] : peers_) peer->fail({errc::cancelled, "this endpoint is closing"});
+      for (const auto& stream : incoming_) stream->close();
       work_.reset();
     });
     thread_.join();
@@ -108,33 +120,43 @@ public:
     // On the I/O thread itself (a handler's call) dispatch does it on the spot.
     regions_.remove(key, [&] {
       asio::dispatch(io_, [this, key] {
-        for (const auto& peer : incoming_) peer->evict(key);
+        for (const auto& stream : incoming_) stream->evict(key);
       });
     });
   }
   std::uint32_t open_inbox(inbox_handler handler) override { return inboxes_.open(std::move(handler)); }
   void close_inbox(std::uint32_t inbox) override { inboxes_.close(inbox); }
 
-  void submit(const address& to, transfer what, completion done) override {
-    if (const auto possible = check(what); !possible) return run(done, possible);
-    if (to.endpoint == self_.endpoint) return run(done, copy_here(to, what));
+  std::uint64_t submit(const address& to, transfer what, completion done) override {
+    const auto handle = ++handles_;
+    if (const auto possible = check(what); !possible) return run(done, possible), handle;
+    if (to.endpoint == self_.endpoint) return run(done, copy_here(to, what)), handle;
     ++in_flight_;
-    asio::post(io_, [this, to, what = std::move(what), done = std::move(done)]() mutable {
+    asio::post(io_, [this, to, handle, what = std::move(what), done = std::move(done)]() mutable {
       auto finish = [this, done = std::move(done)](const result<void>& outcome) {
         --in_flight_;
         run(done, outcome);
       };
       if (closing_) return finish(failure{errc::cancelled, "this endpoint is closing"});
-      peer_for(to)->submit(to.inbox, std::move(what), std::move(finish));
+      peer_of(to.endpoint).submit(to, handle, std::move(what), std::move(finish));
+      count_streams();
+    });
+    return handle;
+  }
+
+  void cancel(std::uint64_t transfer) override {
+    asio::post(io_, [this, transfer] {
+      for (const auto& [id, peer] : peers_)
+        if (peer->cancel(transfer)) return;
     });
   }
 
   void drop_peer(std::uint64_t endpoint_id) override {
     asio::post(io_, [this, endpoint_id] {
-      if (const auto found = outgoing_.find(endpoint_id); found != outgoing_.end())
+      if (const auto found = peers_.find(endpoint_id); found != peers_.end())
         found->second->fail({errc::peer_lost, "the peer was given up"});
-      for (const auto& peer : incoming_)
-        if (peer->peer() == endpoint_id) peer->close();
+      for (const auto& stream : incoming_)
+        if (stream->peer() == endpoint_id) stream->close();
       bury();
     });
   }
@@ -144,7 +166,8 @@ public:
             .bytes_received = bytes_received_,
             .transfers_in_flight = in_flight_,
             .regions = regions_.size(),
-            .peers = peers_};
+            .peers = streams_,
+            .credits_out = credits_out_};
   }
 
 private:
@@ -179,8 +202,8 @@ private:
     std::size_t done = 0, now = 0;
     do {
       for (now = 0; now < many && io_.poll_one() > 0;) ++now;
-      for (const auto& peer : std::exchange(owing_, {})) peer->write_acks();
-      for (const auto& peer : std::exchange(carrying_, {})) peer->flush();
+      for (const auto& stream : std::exchange(owing_, {})) stream->write_acks();
+      for (auto* peer : std::exchange(carrying_, {})) peer->flush();
       done += now;
     } while (now > 0);
     return done;
@@ -199,22 +222,23 @@ private:
     return inboxes_.deliver(to.inbox, what.message);
   }
 
-  std::shared_ptr<tcp::outgoing> peer_for(const address& to) {
-    auto& peer = outgoing_[to.endpoint];
-    if (peer && peer->dead()) close_both(to.endpoint, *peer);
-    if (!peer || peer->dead())
-      peer = std::make_shared<tcp::outgoing>(io_, home_.self, to, bulk_, ids_,
-                                             [this](std::uint64_t n) { bytes_sent_ += n; });
-    peers_ = outgoing_.size() + incoming_.size();
-    return peer;
+  peer& peer_of(std::uint64_t id) {
+    auto& found = peers_[id];
+    if (!found) found = std::make_unique<peer>(around_);
+    return *found;
   }
 
   /// An acknowledgement goes with what we send that peer, if we do.
-  bool carry(std::uint64_t peer, std::span<const std::byte> ack) {
-    const auto found = outgoing_.find(peer);
-    if (found == outgoing_.end() || !found->second->carry(ack)) return false;
-    carrying_.push_back(found->second);
+  bool carry(std::uint64_t id, std::span<const std::byte> ack) {
+    auto& to = peer_of(id);
+    if (!to.carry(ack)) return false;
+    carrying_.push_back(&to);
     return true;
+  }
+
+  void count_streams() {
+    streams_ = incoming_.size();
+    for (const auto& [id, peer] : peers_) streams_ += peer->streams();
   }
 
   void accept() {
@@ -223,7 +247,7 @@ private:
       accepting_ = false;
       if (closing_) return;
       if (e) return log::warn("transport", "cannot accept a connection: " + e.message()); // the next tick tries again
-      incoming_.push_back(std::make_shared<tcp::incoming>(std::move(socket), home_));
+      incoming_.push_back(std::make_shared<tcp::incoming>(std::move(socket), home_, ++around_.lanes));
       incoming_.back()->start();
       accept();
     });
@@ -235,45 +259,42 @@ private:
     timer_.async_wait([this](error_code) {
       if (closing_) return;
       const auto now = std::chrono::steady_clock::now();
-      for (const auto& [id, peer] : outgoing_) peer->expire(now);
-      for (const auto& peer : incoming_) peer->expire(now);
+      for (const auto& [id, peer] : peers_) peer->tick(now);
+      for (const auto& stream : incoming_) stream->expire(now);
       bury();
       tick();
     });
   }
 
-  /// What we sent a peer over a stream that died may have held answers that it waits for: then its stream to us goes too,
-  /// and it knows.
-  void close_both(std::uint64_t id, const tcp::outgoing& dead) {
-    for (const auto& from : incoming_)
-      if (dead.has_carried() && from->peer() == id) from->close();
-  }
-
-  /// Forgets dead connections.
+  /// Forgets dead connections. What a peer waits for may have been lost with one: it is asked for again by whoever waits.
   void bury() {
-    for (const auto& [id, peer] : outgoing_)
-      if (peer->dead()) close_both(id, *peer);
-    std::erase_if(outgoing_, [](const auto& entry) { return entry.second->dead(); });
-    std::erase_if(incoming_, [](const auto& peer) { return peer->dead(); });
-    peers_ = outgoing_.size() + incoming_.size();
+    for (const auto& dead : incoming_) {
+      if (!dead->dead() || dead->peer() == 0) continue;
+      const auto id = dead->peer();
+      const bool others = std::ranges::any_of(incoming_, [&](const auto& s) { return s->peer() == id && !s->dead(); });
+      auto& of = peer_of(id);
+      others ? of.ask(std::chrono::steady_clock::now()) : of.forget_arrivals();
+    }
+    std::erase_if(incoming_, [](const auto& stream) { return stream->dead(); });
+    count_streams();
   }
 
   endpoint_options options_;
   address self_;
   region_table regions_;
   inbox_table inboxes_;
-  std::atomic<std::uint64_t> bytes_sent_{0}, bytes_received_{0}, in_flight_{0}, peers_{0};
+  std::atomic<std::uint64_t> bytes_sent_{0}, bytes_received_{0}, in_flight_{0}, streams_{0}, credits_out_{0}, handles_{0};
   tcp::bulk_count bulk_;
-  tcp::incoming::house home_;
   asio::io_context io_;
+  tcp::incoming::house home_;
+  peer::surroundings around_;
   asio::ip::tcp::acceptor acceptor_;
   asio::steady_timer timer_;
   asio::executor_work_guard<asio::io_context::executor_type> work_;
   // Of the I/O thread:
-  std::map<std::uint64_t, std::shared_ptr<tcp::outgoing>> outgoing_; ///< by endpoint
-  std::vector<std::shared_ptr<tcp::incoming>> incoming_, owing_;     ///< owing_: acks
-  std::vector<std::shared_ptr<tcp::outgoing>> carrying_;             ///< acks
-  std::uint64_t ids_ = 0;                                            ///< of transfers
+  std::map<std::uint64_t, std::unique_ptr<peer>> peers_;         ///< by endpoint, as long as this lives
+  std::vector<std::shared_ptr<tcp::incoming>> incoming_, owing_; ///< owing_: acks
+  std::vector<peer*> carrying_;                                  ///< acks
   bool accepting_ = false, closing_ = false;
   std::thread thread_;
 };

@@ -184,11 +184,15 @@ private:
   transport::address self_;
 };
 
-/// The next transfer's head, or nothing where the stream ends.
+/// The next piece's head, or nothing where the stream ends. Questions before it go unanswered.
 inline std::optional<transport::transfer_head> receive_head(const raw_socket& s) {
-  const auto bytes = s.receive_exactly<transport::transfer_head_bytes>();
-  if (!bytes) return std::nullopt;
-  const auto head = transport::decode_transfer(*bytes);
+  auto bytes = s.receive(transport::ask_bytes);
+  while (bytes.size() == transport::ask_bytes && transport::kind_of(bytes) == transport::frame_kind::ask)
+    bytes = s.receive(transport::ask_bytes);
+  const auto rest = s.receive(transport::transfer_head_bytes - transport::ask_bytes);
+  bytes.insert(bytes.end(), rest.begin(), rest.end());
+  if (bytes.size() != transport::transfer_head_bytes) return std::nullopt;
+  const auto head = transport::decode_transfer(std::span(bytes).first<transport::transfer_head_bytes>());
   return head ? std::optional(*head) : std::nullopt;
 }
 

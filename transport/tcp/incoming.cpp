@@ -47,7 +47,7 @@ void incoming::answer_hello(const hello& h) {
                       .numerics = h.numerics,
                       .by_listener = challenge_,
                       .by_dialler = h.asked};
-  welcome w;
+  welcome w{.credits = home_.credits};
   if (!same(h.answer, prove(us.token, side::dialler, about)))
     w.outcome = verdict::token;
   else if (h.listener != us.endpoint)
@@ -67,6 +67,7 @@ void incoming::answer_hello(const hello& h) {
                       case verdict::welcome: break;
                       }
                       self->peer_ = id;
+                      self->intake_ = &self->home_.intake_of(id);
                       self->go_on();
                     });
 }
@@ -82,6 +83,7 @@ void incoming::close() {
   error_code ignored;
   socket_.close(ignored); // no pending read writes any more: it runs on this thread
   unpin_all();
+  if (intake_ != nullptr) intake_->lane_gone(id_);
 }
 
 void incoming::unpin_all() {
@@ -119,14 +121,23 @@ void incoming::go_on() {
     case part::slices:
       if (!take_slices()) return read_more();
       part_ = part::head;
-      deliver();
+      end_piece();
     }
   }
 }
 
-/// The peer's answers to what we have sent it, which come with its transfers.
-bool incoming::take_acks() {
-  while (stage_.size() >= ack_head_bytes && is_ack(stage_.waiting())) {
+/// The peer's answers to what we have sent it, and its questions, which come with its transfers.
+bool incoming::take_answers() {
+  for (; !dead_ && stage_.size() >= ack_head_bytes; deliver_ready()) {
+    const auto kind = kind_of(stage_.waiting());
+    if (kind == frame_kind::ask) {
+      const auto a = decode_ask(stage_.take<ask_bytes>());
+      if (!a) return give_up(a.error().message), false;
+      intake_->raise_floor(a->floor);
+      if (const auto known = intake_->outcome_of(a->id)) answer(a->id, *known);
+      continue;
+    }
+    if (kind != frame_kind::ack) break;
     const auto a = decode_ack(stage_.waiting().first<ack_head_bytes>());
     if (!a) return give_up(a.error().message), false;
     if (stage_.size() < ack_head_bytes + a->text_bytes) return false;
@@ -139,9 +150,13 @@ bool incoming::take_acks() {
 }
 
 bool incoming::take_head() {
-  if (!take_acks() || stage_.size() < transfer_head_bytes) return false;
+  if (!take_answers() || stage_.size() < transfer_head_bytes) return false;
   const auto head = decode_transfer(stage_.take<transfer_head_bytes>());
   if (!head) return give_up(head.error().message), false;
+  const auto opening = intake_->begin(*head, id_);
+  if (!opening) return give_up(opening.error().message), false;
+  if (opening->stale != 0 && opening->stale != id_) home_.close_lane(opening->stale);
+  wanted_ = opening->wanted;
   head_ = *head;
   table_.resize(head_.num_slices * slice_entry_bytes);
   message_.resize(head_.message_bytes);
@@ -166,7 +181,7 @@ bool incoming::take_table() {
 bool incoming::take_slices() {
   for (; index_ < slices_.size(); ++index_, got_ = 0) {
     const auto& to = slices_[index_];
-    if (got_ == 0 && outcome_) {
+    if (got_ == 0 && wanted_ && outcome_) {
       if (const auto place = home_.regions.pin(to)) {
         pins_.push_back(to.key);
         place_ = *place;
@@ -175,7 +190,7 @@ bool incoming::take_slices() {
         refuse(place.error());
       }
     }
-    if (outcome_) {
+    if (wanted_ && outcome_) {
       const auto n = stage_.take(place_.subspan(got_));
       home_.placed(n);
       got_ += n;
@@ -194,7 +209,7 @@ void incoming::read_more() {
   const bool owes = part_ != part::head || stage_.size() > 0;
   due_ = owes ? steady_clock::now() + home_.self.stall_timeout : steady_clock::time_point::max();
   std::array<asio::mutable_buffer, 3> into{};
-  const bool in_place = part_ == part::slices && outcome_.ok();
+  const bool in_place = part_ == part::slices && wanted_ && outcome_.ok();
   if (part_ == part::slices && !in_place) {
     scratch_.resize(scratch_bytes);
     into[0] = asio::buffer(scratch_.data(), std::min<std::uint64_t>(slices_[index_].bytes - got_, scratch_bytes));
@@ -239,19 +254,31 @@ void incoming::arrived(std::size_t bytes, bool in_place) {
   stage_.filled(bytes);
 }
 
-void incoming::deliver() {
-  if (outcome_ && head_.checksum && checksum_of(placed_) != head_.hash)
-    refuse({errc::corrupt, "the checksum of a transfer is wrong"});
-  unpin_all();
-  if (outcome_) outcome_ = home_.inboxes.deliver(head_.inbox, message_);
-  answer(outcome_);
+void incoming::end_piece() {
+  if (!wanted_) { // the peer did not hear of it
+    if (const auto known = intake_->outcome_of(head_.id)) answer(head_.id, *known);
+  } else {
+    if (outcome_ && head_.checksum && checksum_of(placed_) != head_.hash)
+      refuse({errc::corrupt, "the checksum of a transfer is wrong"});
+    unpin_all();
+    intake_->end(head_, std::move(message_), outcome_);
+    deliver_ready();
+  }
   waits_for_acks_ = num_acks_ >= max_acks;
 }
 
-void incoming::answer(const result<void>& outcome) {
-  const auto bytes =
-      outcome ? encode(ack{.id = head_.id}, "")
-              : encode(ack{.id = head_.id, .code = std::uint32_t(outcome.error().code) + 1}, outcome.error().message);
+void incoming::deliver_ready() {
+  while (const auto whole = intake_->next_ready()) {
+    const auto outcome = whole->outcome ? home_.inboxes.deliver(whole->inbox, whole->message) : whole->outcome;
+    intake_->settle(whole->id, outcome);
+    answer(whole->id, outcome);
+  }
+}
+
+void incoming::answer(std::uint64_t id, const result<void>& outcome) {
+  const auto bytes = outcome ? encode(ack{.id = id}, "")
+                             : encode(ack{.id = id, .code = std::uint32_t(outcome.error().code) + 1},
+                                      outcome.error().message);
   if (home_.carry(peer_, bytes)) return;
   acks_.insert(acks_.end(), bytes.begin(), bytes.end());
   ++num_acks_;

@@ -2,12 +2,12 @@
 // back.
 //
 //   challenge ─▶ hello ─▶ welcome ─▶ ┌─▶ head ─▶ table, message ─▶ slices into place ─▶ handler ─▶ ack ─┐
-//                                    │                          └▶ (refused) scratch ──────────────▶    │
+//                                    │                          └▶ (refused, or had) scratch ───────▶    │
 //                                    └──────────────────────────────────────────────────────────────────┘
 // A read is for the place where the next bytes belong; what it brings beyond that waits in a stage of a few KiB, so small
-// frames come many at a time. Once a slice is refused, the rest of its transfer is read into a scratch buffer; a malformed
-// frame closes the stream. Acknowledgements go with what we
-// send that peer, or leave together when the I/O thread has nothing else to do.
+// frames come many at a time. Once a slice is refused, the rest of its piece is read into a scratch buffer; a malformed
+// frame closes the stream. The peer's intake says which pieces are wanted, and when a transfer is whole. Acknowledgements
+// go with what we send that peer, or leave together when the I/O thread has nothing else to do.
 // Holds   pins only while a read into the pinned memory is pending, or the next is about to be
 // Threads everything on the endpoint's I/O thread
 #pragma once
@@ -22,6 +22,7 @@
 
 #include "transport/frame.hpp"
 #include "transport/inbox_table.hpp"
+#include "transport/intake.hpp"
 #include "transport/region_table.hpp"
 #include "transport/tcp/identity.hpp"
 #include "transport/tcp/stage.hpp"
@@ -40,9 +41,12 @@ public:
     std::function<void(std::uint64_t bytes)> placed;
     std::function<bool(std::uint64_t peer, std::span<const std::byte> ack)> carry; ///< by our own stream to that peer
     std::function<void(std::uint64_t peer, std::uint64_t id, const result<void>& outcome)> acked; ///< by that peer
+    std::function<intake&(std::uint64_t peer)> intake_of;
+    std::function<void(intake::lane_id)> close_lane; ///< another stream of the peer
+    std::uint32_t credits = 1024;                    ///< that a peer gets
   };
-  incoming(boost::asio::ip::tcp::socket socket, const house& home)
-      : socket_(std::move(socket)), home_(home), much_(home.bulk) {}
+  incoming(boost::asio::ip::tcp::socket socket, const house& home, intake::lane_id id)
+      : socket_(std::move(socket)), home_(home), id_(id), much_(home.bulk) {}
   ~incoming() { unpin_all(); }
 
   void start();
@@ -54,26 +58,30 @@ public:
   void expire(std::chrono::steady_clock::time_point now);
   [[nodiscard]] bool dead() const noexcept { return dead_; }
   [[nodiscard]] std::uint64_t peer() const noexcept { return peer_; }
+  [[nodiscard]] intake::lane_id id() const noexcept { return id_; }
 
 private:
   void read_hello();
   void answer_hello(const hello& h);
   void go_on(); ///< uses what has arrived, then reads more
   // False where bytes are missing, or the peer was given up.
-  [[nodiscard]] bool take_acks();
+  [[nodiscard]] bool take_answers();
   [[nodiscard]] bool take_head();
   [[nodiscard]] bool take_table();
   [[nodiscard]] bool take_slices();
   void read_more();
   void arrived(std::size_t bytes, bool in_place);
-  void deliver();
+  void end_piece();
+  void deliver_ready();
   void refuse(failure why);
-  void answer(const result<void>& outcome);
+  void answer(std::uint64_t id, const result<void>& outcome);
   void unpin_all();
   void give_up(std::string_view why);
 
   boost::asio::ip::tcp::socket socket_;
   const house& home_;
+  intake::lane_id id_;
+  intake* intake_ = nullptr; ///< of the peer
   bulk_mark much_;
   challenge challenge_ = random_challenge();
   std::array<std::byte, hello_bytes> hello_{};
@@ -91,7 +99,8 @@ private:
   std::span<std::byte> place_;      ///< of it, where it was not refused
   std::vector<slice> placed_;       ///< what was written, for the checksum
   std::vector<std::uint64_t> pins_; ///< keys held
-  result<void> outcome_;            ///< of the transfer that is arriving
+  result<void> outcome_;            ///< of the piece that is arriving
+  bool wanted_ = false;             ///< it; else it goes into scratch, and says nothing
   boost::asio::cancellation_signal stop_read_;
   std::vector<std::byte> acks_, acks_leaving_;
   std::size_t num_acks_ = 0; ///< of both
