@@ -62,7 +62,7 @@ struct transfer {
   traffic kind = traffic::control;
   std::chrono::milliseconds timeout{30'000};
   bool checksum = false; ///< xxh3 over the slices, checked before the message is delivered
-  bool ordered = false;  ///< delivered after all ordered ones that were submitted to that inbox before
+  bool ordered = false;  ///< delivered after all ordered ones of its kind that were submitted to that inbox before
 };
 
 inline constexpr std::size_t max_message_bytes = 1 << 20;
@@ -76,8 +76,8 @@ struct endpoint_books {
   std::uint64_t bytes_sent = 0, bytes_received = 0; ///< of slices: what was written out, what was put in place
   std::uint64_t transfers_in_flight = 0;            ///< to other processes
   std::uint64_t regions = 0;
-  std::uint64_t peers = 0;                          ///< connections, out and in
-  std::uint64_t credits_out = 0;                    ///< of peers: transfers begun and not ended
+  std::uint64_t peers = 0;       ///< connections, out and in
+  std::uint64_t credits_out = 0; ///< of peers: transfers begun and not ended
 };
 
 struct endpoint_options {
@@ -89,7 +89,7 @@ struct endpoint_options {
   std::chrono::milliseconds handshake_timeout{5'000}; ///< for a peer to prove itself
   std::chrono::milliseconds stall_timeout{30'000};    ///< for more bytes of a transfer that has begun to arrive
   std::chrono::microseconds busy_poll{50}; ///< for which the transport thread looks on after an event before it sleeps
-  std::size_t connections = 2; ///< to a peer, at most: with more than one, urgent traffic never waits behind KV
+  std::size_t connections = 2;  ///< to a peer, at most: with more than one, urgent traffic never waits behind KV
   std::uint32_t credits = 1024; ///< that each peer gets: transfers that it may have begun and not been answered
 };
 

@@ -168,15 +168,19 @@ frame_kind kind_of(std::span<const std::byte> bytes) { return frame_kind(get<std
 std::vector<std::byte> encode(const ask& a) {
   std::vector<std::byte> bytes;
   put(bytes, std::uint32_t(frame_kind::ask));
-  put(bytes, std::uint32_t{0});
+  put(bytes, std::uint32_t(a.forget));
   put(bytes, a.id);
   put(bytes, a.floor);
+  put(bytes, a.after);
   return bytes;
 }
 
 result<ask> decode_ask(std::span<const std::byte, ask_bytes> bytes) {
-  if (kind_of(bytes) != frame_kind::ask || get<std::uint32_t>(bytes, 4) != 0) return broken("a malformed question");
-  return ask{.id = get<std::uint64_t>(bytes, 8), .floor = get<std::uint64_t>(bytes, 16)};
+  if (kind_of(bytes) != frame_kind::ask || get<std::uint32_t>(bytes, 4) > 1) return broken("a malformed question");
+  return ask{.id = get<std::uint64_t>(bytes, 8),
+             .floor = get<std::uint64_t>(bytes, 16),
+             .after = get<std::uint64_t>(bytes, 24),
+             .forget = get<std::uint32_t>(bytes, 4) == 1};
 }
 
 result<ack> decode_ack(std::span<const std::byte, ack_head_bytes> bytes) {

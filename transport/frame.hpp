@@ -15,7 +15,8 @@
 //                        a transfer is all its pieces, over any streams of the two; piece 0 has the message
 //                        ids: of a dialler's transfers to this listener, in the order in which they begin; below the
 //                        floor all have ended. after: the transfer that must be delivered before; 0: none
-//   dialler  ─▶ ask      head u32=3 | 0 u32 | id u64 | floor u64: answer that again, if it has ended
+//   dialler  ─▶ ask      head u32=3 | forget u32 | id u64 | floor u64 | after u64
+//                        forget 0: answer that again, if it has ended; 1: nobody waits for it, do not take the rest
 //   either   ─▶ ack      head u32=2 | code u32 | id u64 | text bytes u32 | 0 u32, then the text
 //                        code 0: done, else errc + 1. The listener answers on this stream, or on its own one to the
 //                        dialler: then between transfers
@@ -39,7 +40,7 @@ inline constexpr std::uint32_t frame_magic = 0x54524451; // "QDRT"
 inline constexpr std::uint32_t frame_version = 4;
 inline constexpr std::size_t challenge_bytes = 32, proof_bytes = 32;
 inline constexpr std::size_t hello_bytes = 32 + challenge_bytes + proof_bytes, welcome_bytes = 16 + proof_bytes;
-inline constexpr std::size_t transfer_head_bytes = 64, slice_entry_bytes = 24, ack_head_bytes = 24, ask_bytes = 24,
+inline constexpr std::size_t transfer_head_bytes = 64, slice_entry_bytes = 24, ack_head_bytes = 24, ask_bytes = 32,
                              max_ack_text = 512;
 inline constexpr std::uint32_t max_pieces = 1 << 16;
 
@@ -97,7 +98,8 @@ struct ack {
 };
 std::vector<std::byte> encode(const ack& a, std::string_view text);
 struct ask {
-  std::uint64_t id = 0, floor = 0;
+  std::uint64_t id = 0, floor = 0, after = 0; ///< after: of the transfer, where it is to be forgotten
+  bool forget = false;
 };
 std::vector<std::byte> encode(const ask& a);
 result<ask> decode_ask(std::span<const std::byte, ask_bytes> bytes);

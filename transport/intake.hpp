@@ -15,6 +15,8 @@
 #include <deque>
 #include <map>
 #include <optional>
+#include <set>
+#include <utility>
 #include <vector>
 
 #include "config/result.hpp"
@@ -39,6 +41,8 @@ public:
   void lane_gone(lane_id lane);
   /// Below it the peer waits for no answer any more.
   void raise_floor(std::uint64_t floor);
+  /// Nor for this one: it ends in its turn, and nothing of it is taken any more.
+  void forget(std::uint64_t id, std::uint64_t after);
 
   struct delivery {
     std::uint64_t id = 0;
@@ -52,7 +56,6 @@ public:
 
   /// Of a transfer that has ended and is not below the floor.
   [[nodiscard]] std::optional<result<void>> outcome_of(std::uint64_t id) const;
-  [[nodiscard]] std::size_t open() const noexcept { return open_.size(); }
 
 private:
   struct piece {
@@ -66,16 +69,22 @@ private:
     std::uint64_t after = 0;
   };
   [[nodiscard]] bool has_ended(std::uint64_t id) const;
+  /// It has ended, or is whole and only waits for its turn.
+  [[nodiscard]] bool is_over(std::uint64_t id) const;
   void note_ended(std::uint64_t id);
-  void make_ready(std::uint64_t id);
+  void whole(delivery what, std::uint64_t after);
+  void release(std::map<std::uint64_t, std::vector<delivery>>::iterator held);
 
   std::uint32_t credits_;
   std::uint64_t floor_ = 0;
-  std::map<std::uint64_t, transfer_state> open_;   ///< begun; whole ones too, until they are settled
-  std::map<std::uint64_t, std::uint64_t> ended_;   ///< runs of ids: first ─▶ last
-  std::map<std::uint64_t, failure> failures_;      ///< of those
-  std::multimap<std::uint64_t, std::uint64_t> held_; ///< id that must end first ─▶ whole transfer
-  std::deque<std::uint64_t> ready_;
+  std::map<std::uint64_t, transfer_state> open_;          ///< of several pieces, not whole
+  std::vector<std::pair<std::uint64_t, lane_id>> single_; ///< arriving: id of one piece, and where
+  std::map<std::uint64_t, std::uint64_t> ended_;          ///< runs of ids: first ─▶ last
+  std::map<std::uint64_t, failure> failures_;             ///< of those
+  std::map<std::uint64_t, std::vector<delivery>> held_;   ///< whole, by the id that must end first
+  std::set<std::uint64_t> held_ids_;
+  std::deque<delivery> ready_;
+  std::size_t held_bytes_ = 0;
 };
 
 } // namespace quadrant::transport

@@ -138,8 +138,10 @@ public:
         run(done, outcome);
       };
       if (closing_) return finish(failure{errc::cancelled, "this endpoint is closing"});
-      peer_of(to.endpoint).submit(to, handle, std::move(what), std::move(finish));
-      count_streams();
+      auto& peer = peer_of(to.endpoint);
+      const auto before = peer.streams();
+      peer.submit(to, handle, std::move(what), std::move(finish));
+      if (peer.streams() != before) count_streams();
     });
     return handle;
   }
@@ -283,7 +285,8 @@ private:
   address self_;
   region_table regions_;
   inbox_table inboxes_;
-  std::atomic<std::uint64_t> bytes_sent_{0}, bytes_received_{0}, in_flight_{0}, streams_{0}, credits_out_{0}, handles_{0};
+  std::atomic<std::uint64_t> bytes_sent_{0}, bytes_received_{0}, in_flight_{0}, streams_{0}, credits_out_{0},
+      handles_{0};
   tcp::bulk_count bulk_;
   asio::io_context io_;
   tcp::incoming::house home_;

@@ -48,34 +48,42 @@ void outbox::cut_up(cargo& c, std::uint64_t piece_bytes) {
   c.what.slices = std::move(slices);
 }
 
-std::size_t outbox::waiting() const noexcept {
-  std::size_t sum = 0;
-  for (const auto& list : waiting_) sum += list.size();
-  return sum;
-}
-
 bool outbox::may_begin(const cargo& c) const noexcept {
-  return begun_.empty() || (begun_.size() < credits_ && bytes_begun_ + c.bytes <= limits_.most_bytes);
+  return num_begun_ == 0 || (num_begun_ < credits_ && bytes_begun_ + c.bytes <= limits_.most_bytes);
 }
 
 void outbox::begin(std::unique_ptr<cargo> c) {
-  const auto id = ++last_id_;
+  const auto id = first_id_ + begun_.size();
   if (c->what.ordered) {
-    auto& last = last_ordered_[c->inbox];
-    if (begun_.contains(last)) c->after = last;
-    last = id;
+    auto& last = last_ordered_[{c->inbox, c->what.kind}];
+    c->after = std::exchange(last, id); // also where it was given up: it may still arrive
   }
   bytes_begun_ += c->bytes;
+  ++num_begun_;
   ++credits_out_;
   auto& queue = queued_[std::size_t(c->what.kind)];
   for (std::uint32_t i = 0; i < c->pieces.size(); ++i) queue.emplace_back(id, i);
-  begun_.emplace_hint(begun_.end(), id, std::move(c));
+  begun_.push_back(std::move(c));
+}
+
+outbox::cargo* outbox::find(std::uint64_t id) noexcept {
+  return id < first_id_ || id - first_id_ >= begun_.size() ? nullptr : begun_[id - first_id_].get();
+}
+
+/// Its credit comes home.
+std::unique_ptr<outbox::cargo> outbox::end(std::uint64_t id) {
+  auto c = std::move(begun_[id - first_id_]);
+  --num_begun_;
+  --credits_out_;
+  bytes_begun_ -= c->bytes;
+  for (; !begun_.empty() && !begun_.front(); ++first_id_) begun_.pop_front();
+  return c;
 }
 
 std::optional<outbox::parcel> outbox::front(bool kv) {
   for (std::size_t kind = 0; kind < (kv ? queued_.size() : std::size_t(traffic::kv)); ++kind) {
     auto& queue = queued_[kind];
-    while (!queue.empty() && !begun_.contains(queue.front().first)) queue.pop_front(); // ended meanwhile
+    while (!queue.empty() && find(queue.front().first) == nullptr) queue.pop_front(); // ended meanwhile
     auto& waits = waiting_[kind];
     if (queue.empty() && !waits.empty() && may_begin(*waits.front())) {
       begin(std::move(waits.front()));
@@ -83,7 +91,7 @@ std::optional<outbox::parcel> outbox::front(bool kv) {
     }
     if (queue.empty()) continue;
     const auto [id, index] = queue.front();
-    const auto& c = *begun_.at(id);
+    const auto& c = *find(id);
     const auto& p = c.pieces[index];
     parcel out{.head = {.inbox = c.inbox,
                         .id = id,
@@ -107,7 +115,7 @@ void outbox::take(lane_id lane, bool copied) {
   auto& queue = *std::ranges::find_if(queued_, [](const auto& q) { return !q.empty(); });
   const auto [id, index] = queue.front();
   queue.pop_front();
-  auto& c = *begun_.at(id);
+  auto& c = *find(id);
   auto& p = c.pieces[index];
   p.lane = lane;
   p.where = copied ? piece::state::written : piece::state::writing;
@@ -121,12 +129,11 @@ void outbox::written(lane_id lane) {
   auto& list = writing_[lane];
   const auto now = std::chrono::steady_clock::now();
   for (const auto& [id, index] : std::exchange(list, {})) {
-    const auto found = begun_.find(id);
-    if (found == begun_.end()) continue;
-    auto& c = *found->second;
-    c.pieces[index].where = piece::state::written;
-    c.written_at = now;
-    if (c.outcome && !is_read(c)) finish(id, *c.outcome);
+    auto* c = find(id);
+    if (c == nullptr) continue;
+    c->pieces[index].where = piece::state::written;
+    c->written_at = now;
+    if (c->outcome && !is_read(*c)) finish(id, result<void>(*c->outcome));
   }
 }
 
@@ -135,21 +142,22 @@ bool outbox::is_read(const cargo& c) noexcept {
 }
 
 void outbox::answered(std::uint64_t id, const result<void>& outcome) {
-  const auto found = begun_.find(id);
-  if (found == begun_.end() || found->second->outcome) return; // past its deadline, or told twice
-  if (is_read(*found->second))
-    found->second->outcome = outcome;
+  auto* c = find(id);
+  if (c == nullptr || c->outcome) return; // past its deadline, or told twice
+  if (c->what.ordered) {
+    const auto last = last_ordered_.find({c->inbox, c->what.kind});
+    if (last != last_ordered_.end() && last->second == id) last_ordered_.erase(last);
+  }
+  if (is_read(*c))
+    c->outcome = outcome;
   else
     finish(id, outcome);
 }
 
-void outbox::finish(std::uint64_t id, const result<void>& outcome) {
-  const auto found = begun_.find(id);
-  const auto c = std::move(found->second);
-  begun_.erase(found);
-  bytes_begun_ -= c->bytes;
-  --credits_out_;
-  c->done(outcome);
+void outbox::finish(std::uint64_t id, const result<void>& outcome) { end(id)->done(outcome); }
+
+void outbox::note_given_up(std::uint64_t id) {
+  given_up_.push_back({.id = id, .floor = floor(), .after = find(id)->after, .forget = true});
 }
 
 bool outbox::cancel(std::uint64_t handle) {
@@ -162,22 +170,26 @@ bool outbox::cancel(std::uint64_t handle) {
         c->done(why);
         return true;
       }
-  for (const auto& [id, c] : begun_) {
-    if (c->handle != handle) continue;
-    if (!is_read(*c))
-      finish(id, why);
-    else if (!c->outcome)
-      c->outcome = why;
-    return true;
-  }
-  return false;
+  std::uint64_t found = 0;
+  for_each_begun([&](std::uint64_t id, const cargo& c) {
+    if (c.handle == handle) found = id;
+  });
+  if (found == 0) return false;
+  auto& c = *find(found);
+  note_given_up(found);
+  if (is_read(c) && !c.outcome)
+    c.outcome = why;
+  else if (!c.outcome)
+    finish(found, why);
+  return true;
 }
 
 void outbox::lost(lane_id lane) {
   writing_.erase(lane);
   std::vector<std::uint64_t> known;
-  for (auto it = begun_.rbegin(); it != begun_.rend(); ++it) { // so that the oldest are the first again
-    auto& [id, c] = *it;
+  for (auto id = first_id_ + begun_.size(); id-- > first_id_;) { // so that the oldest are the first again
+    auto* c = find(id);
+    if (c == nullptr) continue;
     for (auto index = std::uint32_t(c->pieces.size()); index-- > 0;) {
       auto& p = c->pieces[index];
       if (p.lane != lane) continue;
@@ -188,17 +200,16 @@ void outbox::lost(lane_id lane) {
     if (c->outcome && !is_read(*c)) known.push_back(id);
   }
   for (const auto id : known)
-    if (const auto found = begun_.find(id); found != begun_.end()) finish(id, result<void>(*found->second->outcome));
+    if (auto* c = find(id)) finish(id, result<void>(*c->outcome));
 }
 
 void outbox::fail_all(const failure& why) {
-  auto begun = std::exchange(begun_, {});
+  std::vector<std::unique_ptr<cargo>> begun;
+  while (num_begun_ > 0) begun.push_back(end(first_id_));
   auto waiting = std::exchange(waiting_, {});
   writing_.clear();
   for (auto& queue : queued_) queue.clear();
-  bytes_begun_ = 0;
-  credits_out_ -= begun.size();
-  for (auto& [id, c] : begun) c->done(c->outcome ? *c->outcome : result<void>(why));
+  for (auto& c : begun) c->done(c->outcome ? *c->outcome : result<void>(why));
   for (auto& list : waiting)
     for (auto& c : list) c->done(why);
 }
@@ -215,28 +226,25 @@ void outbox::expire(time_point now, const std::string& peer, const std::function
         ++it;
       }
   std::vector<lane_id> stuck;
-  for (auto it = begun_.begin(); it != begun_.end();) {
-    if (it->second->deadline > now) {
-      ++it;
-      continue;
-    }
-    for (const auto& p : it->second->pieces)
+  std::vector<std::uint64_t> ids;
+  for_each_begun([&](std::uint64_t id, const cargo& c) {
+    if (c.deadline > now) return;
+    for (const auto& p : c.pieces)
       if (p.where == piece::state::writing) stuck.push_back(p.lane);
-    bytes_begun_ -= it->second->bytes;
-    --credits_out_;
-    over.push_back(std::move(it->second));
-    it = begun_.erase(it);
-  }
+    ids.push_back(id);
+  });
+  for (const auto id : ids) note_given_up(id), over.push_back(end(id));
   for (const auto lane : stuck) close(lane); // the rest of its bytes must follow, or nothing may
   for (const auto& c : over) c->done(c->outcome ? *c->outcome : result<void>(late));
 }
 
 std::vector<std::uint64_t> outbox::unanswered(time_point before) const {
   std::vector<std::uint64_t> ids;
-  for (const auto& [id, c] : begun_)
-    if (c->written_at < before &&
-        std::ranges::all_of(c->pieces, [](const piece& p) { return p.where == piece::state::written; }))
+  for_each_begun([&](std::uint64_t id, const cargo& c) {
+    if (c.written_at < before &&
+        std::ranges::all_of(c.pieces, [](const piece& p) { return p.where == piece::state::written; }))
       ids.push_back(id);
+  });
   return ids;
 }
 

@@ -20,7 +20,10 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
+
+#include <boost/container/small_vector.hpp>
 
 #include "transport/frame.hpp"
 
@@ -67,8 +70,13 @@ public:
 
   /// Ids of what is written and not answered since `before`: an answer may have been lost.
   [[nodiscard]] std::vector<std::uint64_t> unanswered(time_point before) const;
-  [[nodiscard]] std::uint64_t floor() const noexcept { return begun_.empty() ? last_id_ + 1 : begun_.begin()->first; }
-  [[nodiscard]] bool empty() const noexcept { return begun_.empty() && waiting() == 0; }
+  /// Those that have begun and ended without an answer since the last call: the peer need not wait for the rest.
+  [[nodiscard]] std::vector<ask> take_given_up() { return std::exchange(given_up_, {}); }
+  [[nodiscard]] std::uint64_t floor() const noexcept { return first_id_; }
+  /// Must an answer come before the next may begin?
+  [[nodiscard]] bool is_out_of_credits() const noexcept {
+    return num_begun_ >= credits_ || bytes_begun_ >= limits_.most_bytes;
+  }
   [[nodiscard]] bool has_kv() const noexcept { return !waiting_[2].empty() || !queued_[2].empty(); }
 
 private:
@@ -84,27 +92,37 @@ private:
     transfer what;
     completion done;
     time_point deadline{}, written_at{};
-    std::vector<piece> pieces;
+    boost::container::small_vector<piece, 1> pieces;
     std::optional<result<void>> outcome; ///< known, but its memory is still read
   };
   using queued_piece = std::pair<std::uint64_t, std::uint32_t>;
 
   static void cut_up(cargo& c, std::uint64_t piece_bytes);
-  [[nodiscard]] std::size_t waiting() const noexcept;
   [[nodiscard]] bool may_begin(const cargo& c) const noexcept;
   void begin(std::unique_ptr<cargo> c);
   [[nodiscard]] static bool is_read(const cargo& c) noexcept;
+  /// Null where it has ended, or has not begun.
+  [[nodiscard]] cargo* find(std::uint64_t id) noexcept;
+  [[nodiscard]] std::unique_ptr<cargo> end(std::uint64_t id);
   void finish(std::uint64_t id, const result<void>& outcome);
+  void note_given_up(std::uint64_t id);
+  /// fn(id, cargo) for each that has begun and not ended.
+  template <class Fn>
+  void for_each_begun(Fn fn) const {
+    for (std::uint64_t i = 0; i < begun_.size(); ++i)
+      if (begun_[i]) fn(first_id_ + i, *begun_[i]);
+  }
 
   limits limits_;
   std::atomic<std::uint64_t>& credits_out_;
   std::uint32_t credits_ = 1;
   std::array<std::deque<std::unique_ptr<cargo>>, 3> waiting_; ///< by kind
   std::array<std::deque<queued_piece>, 3> queued_;            ///< of what has begun; some may have ended
-  std::map<std::uint64_t, std::unique_ptr<cargo>> begun_;     ///< by id
-  std::map<std::uint32_t, std::uint64_t> last_ordered_;       ///< id, by inbox
+  std::deque<std::unique_ptr<cargo>> begun_;                  ///< from first_id_ on; those that have ended are null
+  std::map<std::pair<std::uint32_t, traffic>, std::uint64_t> last_ordered_; ///< id, not answered, by inbox and kind
+  std::vector<ask> given_up_;
   std::map<lane_id, std::vector<queued_piece>> writing_;
-  std::uint64_t last_id_ = 0, bytes_begun_ = 0;
+  std::uint64_t first_id_ = 1, num_begun_ = 0, bytes_begun_ = 0;
 };
 
 } // namespace quadrant::transport

@@ -19,27 +19,39 @@ void peer::submit(const address& to, std::uint64_t handle, transfer what, comple
   pump();
 }
 
+bool peer::cancel(std::uint64_t handle) {
+  const bool found = outbox_.cancel(handle);
+  tell_given_up();
+  return found;
+}
+
+/// Where that is lost as well, the peer hears it from the floor.
+void peer::tell_given_up() {
+  const auto given_up = outbox_.take_given_up();
+  for (const auto& one : given_up)
+    if (!carry(encode(one))) break;
+  if (!given_up.empty()) pump();
+}
+
 void peer::open_stream() {
   const auto id = ++around_.lanes;
-  streams_.push_back(std::make_shared<tcp::outgoing>(
-      around_.io, around_.self, at_, around_.bulk, outbox_, id,
-      tcp::outgoing::events{.connected =
-                                [this](const welcome& w) {
-                                  outbox_.grant(w.credits);
-                                  pump();
-                                },
-                            .lost = [this, id](const failure& why) { lost(id, why); },
-                            .sent = around_.sent}));
+  streams_.push_back(
+      std::make_shared<tcp::outgoing>(around_.io, around_.self, at_, around_.bulk, outbox_, id,
+                                      tcp::outgoing::events{.connected =
+                                                                [this](const welcome& w) {
+                                                                  outbox_.grant(w.credits);
+                                                                  pump();
+                                                                },
+                                                            .lost = [this, id](const failure& why) { lost(id, why); },
+                                                            .sent = around_.sent}));
   next_try_ = steady_clock::now() + retry_after;
   const auto stream = streams_.back(); // it may fail at once
   stream->connect();
 }
 
 void peer::pump() {
-  // Over a copy: a completion may end a stream.
-  const auto streams = streams_;
-  const auto connected = std::ranges::count_if(streams, [](const auto& s) { return s->is_connected(); });
-  for (const auto& s : streams) s->write_next(connected == 1 || s != streams.front());
+  const auto connected = std::ranges::count_if(streams_, [](const auto& s) { return s->is_connected(); });
+  for (const auto& s : streams_) s->write_next(connected == 1 || s != streams_.front());
   if (connected > 0 && streams_.size() < around_.connections && outbox_.has_kv() && steady_clock::now() >= next_try_)
     open_stream();
 }
@@ -53,8 +65,9 @@ void peer::lost(outbox::lane_id lane, const failure& why) {
 }
 
 void peer::answered(std::uint64_t id, const result<void>& outcome) {
+  const bool waited = outbox_.is_out_of_credits();
   outbox_.answered(id, outcome);
-  pump(); // a credit has come home
+  if (waited) pump();
 }
 
 bool peer::carry(std::span<const std::byte> frame) {
@@ -83,6 +96,7 @@ void peer::tick(time_point now) {
         s->close({errc::peer_lost, "gave up the connection to " + at_.host + ":" + std::to_string(at_.port) +
                                        ": a transfer is stuck in it"});
   });
+  tell_given_up();
   if (now >= next_ask_) {
     next_ask_ = now + ask_after;
     ask(now - ask_after);

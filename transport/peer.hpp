@@ -40,7 +40,7 @@ public:
       : around_(around), outbox_({.piece_bytes = 1 << 20}, around.credits_out), intake_(around.credits) {}
 
   void submit(const address& to, std::uint64_t handle, transfer what, completion done);
-  bool cancel(std::uint64_t handle) { return outbox_.cancel(handle); }
+  bool cancel(std::uint64_t handle);
   void answered(std::uint64_t id, const result<void>& outcome);
   /// A frame without bytes goes with what we send that peer, if we do: then flush soon.
   [[nodiscard]] bool carry(std::span<const std::byte> frame);
@@ -58,6 +58,7 @@ public:
 private:
   void open_stream();
   void pump();
+  void tell_given_up();
   void lost(outbox::lane_id lane, const failure& why);
 
   surroundings& around_;
@@ -65,7 +66,7 @@ private:
   outbox outbox_;
   transport::intake intake_;
   std::vector<std::shared_ptr<tcp::outgoing>> streams_; ///< those that live; the first one is for what is urgent
-  time_point next_try_{};                                ///< to open one more
+  time_point next_try_{};                               ///< to open one more
   time_point next_ask_{};
 };
 

@@ -31,6 +31,7 @@ public:
   struct odds {
     unsigned breaks = 30, stalls = 15, is_slow = 30, is_cut_small = 40;
     std::size_t bytes = 400'000; ///< it breaks or stalls somewhere within so many
+    unsigned spared = 0;         ///< so many connections, the first ones, meet no harm
   };
 
   chaos_proxy(const transport::address& target, std::uint32_t seed, odds o)
@@ -86,8 +87,9 @@ private:
       c->listener.async_connect(tcp::endpoint(boost::asio::ip::address_v4::loopback(), target_.port),
                                 [this, c](error_code bad) {
                                   if (bad) return c->close();
+                                  const bool is_spared = connections_++ < odds_.spared;
                                   for (auto* l : {&c->there, &c->back}) {
-                                    draw_fate(*l);
+                                    if (!is_spared) draw_fate(*l);
                                     carry(c, *l);
                                   }
                                 });
@@ -123,6 +125,7 @@ private:
   transport::address target_;
   std::minstd_rand dice_; ///< of the thread
   odds odds_;
+  unsigned connections_ = 0;
   std::atomic<bool> calm_{false};
   boost::asio::io_context io_;
   tcp::acceptor acceptor_;

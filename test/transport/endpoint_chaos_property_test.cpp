@@ -78,7 +78,7 @@ TEST_CASE("over a bad network each transfer has one outcome, in time and true, a
         taker receiver;
         std::vector<ending> endings(cells);
         std::vector<std::vector<std::byte>> sources;
-        party sender;
+        party sender(1024, {.connections = 1 + dice() % 3});
         chaos_proxy network(receiver.self(), std::uint32_t(dice()), {.bytes = 1 + dice() % 600'000});
         for (std::size_t cell = 0; cell < cells; ++cell)
           sources.emplace_back(receiver.bytes_of_cell(cell), receiver.value_of_cell(cell));
@@ -120,6 +120,57 @@ TEST_CASE("over a bad network each transfer has one outcome, in time and true, a
           RC_ASSERT(endings[cell].times == 1);
         }
         receiver.forget_memory();
+      },
+      12);
+}
+
+TEST_CASE("where one connection is left, what others lose goes over it, and all is well") {
+  property(
+      "every transfer succeeds, is delivered once, and all credits come home",
+      [] {
+        std::minstd_rand dice(*rc::gen::inRange(1u, 1u << 30));
+        std::vector<std::byte> memory(8 << 20);
+        std::mutex mutex;
+        std::multiset<std::string> messages;
+        const auto receiver = make_endpoint({.cluster_token = "token"}).value();
+        const auto span = receiver->register_memory(memory);
+        auto to = receiver->self();
+        to.inbox = receiver->open_inbox([&](std::span<const std::byte> message) {
+          const std::lock_guard hold(mutex);
+          messages.insert(text_of(message));
+        });
+        chaos_proxy network(to, std::uint32_t(dice()),
+                            {.breaks = 80, .stalls = 0, .bytes = 1 + dice() % 6'000'000, .spared = 1});
+        to.port = network.address().port;
+        outcomes done;
+        std::vector<std::byte> source(memory.size());
+        for (auto& b : source) b = std::byte(dice());
+        constexpr std::size_t transfers = 24, place = (8 << 20) / transfers;
+        {
+          party sender(1024, {.connections = 2 + dice() % 2});
+          for (std::size_t i = 0; i < transfers; ++i) {
+            const std::size_t bytes = dice() % 3 == 0 ? dice() % 300 : dice() % place, at = i * place;
+            sender.wire->submit(to,
+                                {.slices = {{std::span(source).subspan(at, bytes), {span.key, at, bytes}}},
+                                 .message = bytes_of(std::to_string(i) + " " + std::to_string(bytes)),
+                                 .kind = dice() % 4 == 0 ? traffic::dispatch : traffic::kv,
+                                 .checksum = dice() % 2 == 0},
+                                done.next());
+            if (dice() % 4 == 0) std::this_thread::sleep_for(milliseconds(dice() % 8));
+          }
+          RC_ASSERT(done.all());
+          RC_ASSERT(eventually([&] { return sender.wire->books().credits_out == 0; }));
+        }
+        for (std::size_t i = 0; i < transfers; ++i) RC_ASSERT(done.of(i).ok());
+        const std::lock_guard hold(mutex);
+        RC_ASSERT(messages.size() == transfers);
+        for (const auto& message : messages) {
+          const auto i = std::stoul(message), bytes = std::stoul(message.substr(message.find(' ')));
+          RC_ASSERT(messages.count(message) == 1u);
+          RC_ASSERT(std::equal(source.begin() + std::ptrdiff_t(i * place),
+                               source.begin() + std::ptrdiff_t(i * place + bytes),
+                               memory.begin() + std::ptrdiff_t(i * place)));
+        }
       },
       12);
 }

@@ -5,6 +5,7 @@
 #include <doctest/doctest.h>
 
 #include "test/transport/party.hpp"
+#include "test/transport/raw_peer.hpp"
 
 using namespace quadrant;
 using namespace quadrant::test;
@@ -251,6 +252,47 @@ TEST_CASE("handlers and completions may submit, register and deregister") {
     to.wire->close_inbox(b.here.inbox);
     CHECK(done.ran() == 100);
   });
+}
+
+TEST_CASE("a cancelled transfer ends, and its memory is free") {
+  party client(1024, {.connections = 1});
+  const raw_listener slow; // takes its time to let us in
+  outcomes done;
+  const auto first = client.wire->submit(slow.self(), {.slices = {}, .message = bytes_of("1")}, done.next());
+  const auto second = client.wire->submit(slow.self(), {.slices = {}, .message = bytes_of("2")}, done.next());
+  client.wire->cancel(first); // not begun
+  CHECK(done.of(0).error().code == errc::cancelled);
+  const auto peer = slow.welcome();
+  const auto head = receive_head(peer);
+  REQUIRE(head);
+  CHECK(text_of(peer.receive(head->message_bytes)) == "2"); // and the first was never sent
+  client.wire->cancel(second);                              // begun, and not answered
+  CHECK(done.of(1).error().code == errc::cancelled);
+  const auto told = decode_ask(*peer.receive_exactly<ask_bytes>()); // the peer hears of it
+  REQUIRE(told.ok());
+  CHECK(told->forget);
+  CHECK(told->id == head->id);
+  client.wire->cancel(second); // again: nothing
+  client.wire->cancel(12345);
+  CHECK(done.ran() == 2);
+  CHECK(client.wire->books().credits_out == 0);
+}
+
+TEST_CASE("ordered transfers are delivered in the order in which they were submitted, whatever their size") {
+  party sender, receiver(32 << 20);
+  std::vector<std::byte> body(24 << 20);
+  outcomes done;
+  for (int i = 0; i < 40; ++i) {
+    transfer what{.slices = {}, .message = bytes_of(std::to_string(i)), .kind = traffic::kv, .ordered = true};
+    if (i % 8 == 0) { // over several connections, in pieces
+      const auto bytes = std::size_t(1) << (10 + i / 2);
+      what.slices = {
+          {std::span(body).first(std::min(bytes, body.size())), receiver.at(0, std::min(bytes, body.size()))}};
+    }
+    sender.wire->submit(receiver.self, std::move(what), done.next());
+  }
+  CHECK(done.all());
+  for (int i = 0; i < 40; ++i) CHECK(receiver.take() == std::to_string(i));
 }
 
 TEST_CASE("a listener that cannot be had is one clear error") {

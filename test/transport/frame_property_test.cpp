@@ -33,11 +33,17 @@ void mutate(std::vector<std::byte>& bytes) {
 }
 
 transfer_head random_head() {
+  const auto pieces = *rc::gen::inRange<std::uint32_t>(1, max_pieces + 1);
+  const auto piece = *rc::gen::element<std::uint32_t>(0, pieces - 1);
   return {.inbox = *rc::gen::arbitrary<std::uint32_t>(),
           .id = *rc::gen::arbitrary<std::uint64_t>(),
-          .message_bytes = *rc::gen::inRange<std::uint32_t>(0, max_message_bytes + 1),
+          .message_bytes = piece > 0 ? 0 : *rc::gen::inRange<std::uint32_t>(0, max_message_bytes + 1),
           .num_slices = *rc::gen::inRange<std::uint32_t>(0, max_slices + 1),
           .checksum = *rc::gen::arbitrary<bool>(),
+          .piece = piece,
+          .pieces = pieces,
+          .floor = *rc::gen::arbitrary<std::uint64_t>(),
+          .after = *rc::gen::arbitrary<std::uint64_t>(),
           .hash = *rc::gen::arbitrary<std::uint64_t>()};
 }
 
@@ -65,12 +71,15 @@ TEST_CASE("a frame reads back as what was written") {
     RC_ASSERT(back->answer == h.answer);
   });
   property("welcome", [] {
-    const welcome w{.outcome = verdict(*rc::gen::inRange(0, 4)), .answer = random_array<proof_bytes>()};
+    const welcome w{.outcome = verdict(*rc::gen::inRange(0, 4)),
+                    .credits = *rc::gen::inRange<std::uint32_t>(1, 100'000),
+                    .answer = random_array<proof_bytes>()};
     const auto bytes = encode(w);
     RC_ASSERT(bytes.size() == welcome_bytes);
     const auto back = decode_welcome(first<welcome_bytes>(bytes));
     RC_ASSERT(back.ok());
     RC_ASSERT((back->outcome == w.outcome));
+    RC_ASSERT(back->credits == w.credits);
     RC_ASSERT(back->answer == w.answer);
   });
   property("transfer head and slice table", [] {
@@ -87,6 +96,10 @@ TEST_CASE("a frame reads back as what was written") {
     RC_ASSERT(back->message_bytes == head.message_bytes);
     RC_ASSERT(back->num_slices == head.num_slices);
     RC_ASSERT(back->checksum == head.checksum);
+    RC_ASSERT(back->piece == head.piece);
+    RC_ASSERT(back->pieces == head.pieces);
+    RC_ASSERT(back->floor == head.floor);
+    RC_ASSERT(back->after == head.after);
     RC_ASSERT(back->hash == head.hash);
     const auto table = decode_slices(std::span(bytes).subspan(transfer_head_bytes));
     RC_ASSERT(table.ok());
@@ -96,6 +109,20 @@ TEST_CASE("a frame reads back as what was written") {
       RC_ASSERT((*table)[i].offset == slices[i].to.offset);
       RC_ASSERT((*table)[i].bytes == slices[i].to.bytes);
     }
+  });
+  property("ask", [] {
+    const ask a{.id = *rc::gen::arbitrary<std::uint64_t>(),
+                .floor = *rc::gen::arbitrary<std::uint64_t>(),
+                .after = *rc::gen::arbitrary<std::uint64_t>(),
+                .forget = *rc::gen::arbitrary<bool>()};
+    const auto bytes = encode(a);
+    RC_ASSERT(bytes.size() == ask_bytes);
+    const auto back = decode_ask(first<ask_bytes>(bytes));
+    RC_ASSERT(back.ok());
+    RC_ASSERT(back->id == a.id);
+    RC_ASSERT(back->floor == a.floor);
+    RC_ASSERT(back->after == a.after);
+    RC_ASSERT(back->forget == a.forget);
   });
   property("ack, its text cut to the limit", [](const std::string& text) {
     const ack a{.id = *rc::gen::arbitrary<std::uint64_t>(),
@@ -166,6 +193,17 @@ TEST_CASE("a frame with changed bytes is an error or another frame within the li
         } else {
           RC_ASSERT((table.error().code == errc::corrupt));
         }
+      },
+      500);
+  property(
+      "ask",
+      [] {
+        auto bytes = encode(ask{.id = *rc::gen::arbitrary<std::uint64_t>(), .forget = *rc::gen::arbitrary<bool>()});
+        mutate(bytes);
+        if (const auto back = decode_ask(first<ask_bytes>(bytes)))
+          RC_ASSERT(encode(*back) == bytes);
+        else
+          RC_ASSERT((back.error().code == errc::corrupt));
       },
       500);
   property(

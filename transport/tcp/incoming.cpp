@@ -131,10 +131,13 @@ bool incoming::take_answers() {
   for (; !dead_ && stage_.size() >= ack_head_bytes; deliver_ready()) {
     const auto kind = kind_of(stage_.waiting());
     if (kind == frame_kind::ask) {
+      if (stage_.size() < ask_bytes) return false;
       const auto a = decode_ask(stage_.take<ask_bytes>());
       if (!a) return give_up(a.error().message), false;
       intake_->raise_floor(a->floor);
-      if (const auto known = intake_->outcome_of(a->id)) answer(a->id, *known);
+      if (a->forget)
+        intake_->forget(a->id, a->after);
+      else if (const auto known = intake_->outcome_of(a->id)) answer(a->id, *known);
       continue;
     }
     if (kind != frame_kind::ack) break;
@@ -268,17 +271,18 @@ void incoming::end_piece() {
 }
 
 void incoming::deliver_ready() {
-  while (const auto whole = intake_->next_ready()) {
+  while (auto whole = intake_->next_ready()) {
     const auto outcome = whole->outcome ? home_.inboxes.deliver(whole->inbox, whole->message) : whole->outcome;
     intake_->settle(whole->id, outcome);
     answer(whole->id, outcome);
+    if (message_.capacity() == 0) message_.swap(whole->message); // its room serves the next
   }
 }
 
 void incoming::answer(std::uint64_t id, const result<void>& outcome) {
-  const auto bytes = outcome ? encode(ack{.id = id}, "")
-                             : encode(ack{.id = id, .code = std::uint32_t(outcome.error().code) + 1},
-                                      outcome.error().message);
+  const auto bytes =
+      outcome ? encode(ack{.id = id}, "")
+              : encode(ack{.id = id, .code = std::uint32_t(outcome.error().code) + 1}, outcome.error().message);
   if (home_.carry(peer_, bytes)) return;
   acks_.insert(acks_.end(), bytes.begin(), bytes.end());
   ++num_acks_;

@@ -15,8 +15,11 @@ using boost::system::error_code;
 using std::chrono::steady_clock;
 
 namespace {
-constexpr std::size_t most_copied = 16 << 10, most_together = 256 << 10; // bytes of a small transfer; of a batch
-constexpr std::size_t most_owed = 64 << 10;                              // then the peer does not read: no more
+constexpr std::size_t most_copied = 2 << 10; // bytes of slices
+constexpr std::size_t most_small = 16 << 10,
+                      most_together = 256 << 10; // bytes of a piece that leaves with others; of all
+constexpr std::size_t most_pieces = 24;     // that are not copied: with what is between them a system call takes 64
+constexpr std::size_t most_owed = 64 << 10; // then the peer does not read: no more
 } // namespace
 
 outgoing::outgoing(asio::io_context& io, const identity& self, address peer, bulk_count& bulk, outbox& box,
@@ -77,27 +80,37 @@ void outgoing::take_welcome() {
 std::vector<asio::const_buffer> outgoing::take_batch(bool kv) {
   flat_ = std::exchange(owed_, {});
   payload_ = 0;
-  bool any = false;
-  std::optional<outbox::parcel> next;
+  reads_memory_ = false;
   const auto append = [this](std::span<const std::byte> bytes) {
     flat_.insert(flat_.end(), bytes.begin(), bytes.end());
   };
-  for (; (next = box_.front(kv)); any = true) {
-    const auto size = transfer_head_bytes + next->slices.size() * slice_entry_bytes + next->message.size() + next->bytes;
-    if (any && (size > most_copied || flat_.size() + size > most_together)) break;
+  std::vector<std::pair<std::size_t, std::span<const slice>>> in_place; // where in flat_ they belong
+  std::size_t total = 0, pieces = 0;
+  for (auto next = box_.front(kv); next; next = box_.front(kv)) {
+    const auto size =
+        transfer_head_bytes + next->slices.size() * slice_entry_bytes + next->message.size() + next->bytes;
+    if (total > 0 && (size > most_small || total + size > most_together)) break;
     if (next->head.checksum) next->head.hash = checksum_of(next->slices);
     append(encode(next->head, next->slices));
     append(next->message);
+    const bool copied = next->bytes <= most_copied;
+    for (const auto& s : next->slices)
+      if (copied) append(s.from);
+    if (!copied) in_place.emplace_back(flat_.size(), next->slices);
+    reads_memory_ = reads_memory_ || !copied;
     payload_ += next->bytes;
-    if (size > most_copied) break;
-    for (const auto& s : next->slices) append(s.from);
-    box_.take(id_, true);
+    total += size;
+    box_.take(id_, copied);
+    if (size > most_small || (pieces += copied ? 0 : next->slices.size()) > most_pieces) break;
   }
-  reads_memory_ = next && !any;
-  std::vector<asio::const_buffer> buffers{asio::buffer(flat_)};
-  if (!reads_memory_) return buffers;
-  for (const auto& s : next->slices) buffers.emplace_back(s.from.data(), s.from.size());
-  box_.take(id_, false);
+  std::vector<asio::const_buffer> buffers;
+  std::size_t begin = 0;
+  for (const auto& [end, slices] : in_place) {
+    buffers.emplace_back(flat_.data() + begin, end - begin);
+    begin = end;
+    for (const auto& s : slices) buffers.emplace_back(s.from.data(), s.from.size());
+  }
+  buffers.emplace_back(flat_.data() + begin, flat_.size() - begin);
   return buffers;
 }
 
@@ -148,7 +161,7 @@ bool outgoing::take_acks() {
 }
 
 bool outgoing::carry(std::span<const std::byte> frame) {
-  if (!connected_ || dead_ || owed_.size() > most_owed || (is_writing_ && reads_memory_)) return false;
+  if (!connected_ || dead_ || owed_.size() > most_owed || (is_writing_ && payload_ >= bulk_bytes)) return false;
   owed_.insert(owed_.end(), frame.begin(), frame.end());
   return true;
 }

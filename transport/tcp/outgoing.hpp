@@ -3,8 +3,7 @@
 //
 //   new ─▶ dialling ─▶ shaking hands ─▶ connected ─▶ dead: what it carried goes back to the outbox
 //
-// One piece is written at a time, or some small ones together, which are copied into one; when they are out, the next
-// come from the outbox.
+// One piece is written at a time, or some small ones together; when they are out, the next come from the outbox.
 // Threads everything on the endpoint's I/O thread
 #pragma once
 #include <array>
@@ -52,7 +51,7 @@ public:
 private:
   void say_hello();
   void take_welcome();
-  /// The next pieces that leave together: one, or small ones, which are copied into one.
+  /// The next pieces that leave together: one, or small ones; the smallest are copied.
   [[nodiscard]] std::vector<boost::asio::const_buffer> take_batch(bool kv);
   void read_acks();
   [[nodiscard]] bool take_acks();
@@ -66,10 +65,10 @@ private:
   outbox::lane_id id_;
   events told_;
   std::vector<std::byte> owed_; ///< acknowledgements and questions that go with what leaves next
-  std::vector<std::byte> flat_; ///< those that leave, and the small pieces, or the head of the large one
+  std::vector<std::byte> flat_; ///< those that leave, the heads, messages, and bytes too few for a buffer of their own
   std::uint64_t payload_ = 0;   ///< bytes of slices that leave
   bool connected_ = false, dead_ = false, is_writing_ = false, takes_kv_ = true;
-  bool reads_memory_ = false;                   ///< the write: of a piece that was not copied
+  bool reads_memory_ = false;                   ///< the write: of pieces that were not copied
   std::chrono::steady_clock::time_point due_{}; ///< of the handshake
   meeting about_;
   std::vector<std::byte> hello_;
