@@ -15,7 +15,9 @@
 #include "config/random.hpp"
 #include "transport/endpoint.hpp"
 #include "transport/peer.hpp"
-#include "transport/tcp/incoming.hpp"
+#include "transport/shm/ring_stream.hpp"
+#include "transport/stream/incoming.hpp"
+#include "transport/tcp/socket_stream.hpp"
 
 namespace quadrant::transport {
 namespace {
@@ -71,14 +73,14 @@ public:
                       if (stream->id() == lane) stream->close();
                   },
               .credits = options_.credits},
-        around_{.io = io_,
+        around_{.dial = [this](const address& to, stream::outgoing::dialled done) { return dial(to, std::move(done)); },
                 .self = home_.self,
                 .bulk = bulk_,
                 .credits_out = credits_out_,
                 .sent = [this](std::uint64_t n) { bytes_sent_ += n; },
                 .connections = std::max<std::size_t>(1, options_.connections),
                 .credits = options_.credits},
-        acceptor_(io_), timer_(io_), work_(io_.get_executor()) {}
+        acceptor_(io_), near_acceptor_(io_), timer_(io_), work_(io_.get_executor()) {}
 
   result<void> listen() {
     if (options_.listen) {
@@ -93,6 +95,7 @@ public:
         return {errc::invalid_argument,
                 "cannot listen on " + options_.host + ":" + std::to_string(options_.port) + ": " + bad.message()};
       self_.port = acceptor_.local_endpoint().port();
+      if (options_.shared_memory) listen_near();
     }
     tick();
     thread_ = std::thread([this] { serve(); });
@@ -106,9 +109,10 @@ public:
       closing_ = true; // what is posted or has completed already must start nothing new
       error_code ignored;
       acceptor_.close(ignored);
+      near_acceptor_.close(ignored);
       timer_.cancel();
       for (const auto& [id, peer] : peers_) peer->fail({errc::cancelled, "this endpoint is closing"});
-      for (const auto& stream : incoming_) stream->close();
+      for (const auto& in : incoming_) in->close();
       work_.reset();
     });
     thread_.join();
@@ -132,7 +136,7 @@ public:
     if (const auto possible = check(what); !possible) return run(done, possible), handle;
     if (to.endpoint == self_.endpoint) return run(done, copy_here(to, what)), handle;
     ++in_flight_;
-    asio::post(io_, [this, to, handle, what = std::move(what), done = std::move(done)]() mutable {
+    on_thread([this, to, handle, what = std::move(what), done = std::move(done)]() mutable {
       auto finish = [this, done = std::move(done)](const result<void>& outcome) {
         --in_flight_;
         run(done, outcome);
@@ -177,37 +181,60 @@ private:
   /// woken takes longer than most answers; not where much is under way, and the more seldom the more often it looked in
   /// vain: the other side may need this very core.
   void serve() {
+    thread_id_ = std::this_thread::get_id();
     int in_vain = 0, leave_out = 0;
     while (!io_.stopped()) {
-      io_.run_one();
+      if (rings_.prepare_to_sleep()) io_.run_one();
       settle();
       if (leave_out > 0) {
         --leave_out;
         continue;
       }
       if (bulk_.any() || options_.busy_poll.count() == 0) continue;
-      in_vain = look_on() ? 0 : std::min(in_vain + 1, 6);
+      bool came = false;
+      while (!io_.stopped() && !bulk_.any() && !rings_.shares_core() && look_on()) came = true;
+      in_vain = came ? 0 : std::min(in_vain + 1, 6);
       leave_out = (1 << in_vain) - 1;
     }
+    while (!soon_.empty()) run_soon();
+  }
+  /// Runs it on the I/O thread, never in this call.
+  void on_thread(std::function<void()> task) {
+    if (std::this_thread::get_id() == thread_id_.load(std::memory_order_relaxed))
+      soon_.push_back(std::move(task));
+    else
+      asio::post(io_, std::move(task));
+  }
+  std::size_t run_soon() {
+    const auto tasks = std::exchange(soon_, {});
+    for (const auto& task : tasks) task();
+    return tasks.size();
   }
   /// True where something came in time.
   bool look_on() {
     const auto end = std::chrono::steady_clock::now() + options_.busy_poll;
+    constexpr int looks = 16; // at the rings, which cost nothing, for one at the sockets
     bool came = false;
-    while (!came && std::chrono::steady_clock::now() < end) came = settle() > 0;
+    while (!came && std::chrono::steady_clock::now() < end) {
+      for (int i = 0; i < looks && !came; ++i) came = rings_.poll() > 0;
+      came = settle() > 0 || came;
+    }
     return came;
   }
   /// Does what can be done at once, and answers after that: then it answers much at a time. A stream that never runs dry
   /// does not keep the answers back for ever.
   std::size_t settle() {
     constexpr std::size_t many = 64;
-    std::size_t done = 0, now = 0;
+    std::size_t done = 0, now = 0, rounds = 0;
     do {
-      for (now = 0; now < many && io_.poll_one() > 0;) ++now;
+      now = rings_.poll() + run_soon();
+      if (now == 0 || ++rounds % many == 0) // a ring that never runs dry does not keep the sockets waiting
+        while (now < many && io_.poll_one() > 0) ++now;
+      now += run_soon();
       for (const auto& stream : std::exchange(owing_, {})) stream->write_acks();
       for (auto* peer : std::exchange(carrying_, {})) peer->flush();
       done += now;
-    } while (now > 0);
+    } while (now > 0 || !soon_.empty());
     return done;
   }
 
@@ -249,10 +276,73 @@ private:
       accepting_ = false;
       if (closing_) return;
       if (e) return log::warn("transport", "cannot accept a connection: " + e.message()); // the next tick tries again
-      incoming_.push_back(std::make_shared<tcp::incoming>(std::move(socket), home_, ++around_.lanes));
-      incoming_.back()->start();
+      take_in(std::make_unique<tcp::socket_stream>(std::move(socket)));
       accept();
     });
+  }
+  void take_in(std::unique_ptr<stream::byte_stream> connection) {
+    incoming_.push_back(std::make_shared<stream::incoming>(std::move(connection), home_, ++around_.lanes));
+    incoming_.back()->start();
+  }
+
+  /// For processes of this machine. Where that cannot be had, they come over TCP.
+  void listen_near() {
+    error_code bad;
+    const auto at = shm::place_of(self_.endpoint);
+    near_acceptor_.open(at.protocol(), bad);
+    if (!bad) near_acceptor_.bind(at, bad);
+    if (!bad) near_acceptor_.listen(asio::socket_base::max_listen_connections, bad);
+    if (bad) return near_acceptor_.close(bad), void();
+    accept_near();
+  }
+  void accept_near() {
+    near_acceptor_.async_accept([this](error_code e, shm::ring_stream::socket socket) {
+      if (closing_ || e) return;
+      const auto waiting = std::make_shared<shm::ring_stream::socket>(std::move(socket));
+      // The memory comes with the first byte; a peer that sends none holds a socket, until the endpoint closes.
+      waiting->async_wait(asio::socket_base::wait_read, [this, waiting](error_code gone) {
+        if (closing_ || gone) return;
+        auto connection = shm::ring_stream::accept(std::move(*waiting), rings_);
+        if (!connection) return log::warn("transport", connection.error().message);
+        take_in(std::move(*connection));
+      });
+      accept_near();
+    });
+  }
+
+  /// Over shared memory where the peer is a process of this machine, else over TCP.
+  std::function<void()> dial(const address& to, stream::outgoing::dialled done) {
+    error_code bad;
+    const auto host = asio::ip::make_address(to.host, bad);
+    if (!bad && options_.shared_memory && (host.is_loopback() || to.host == options_.host)) {
+      shm::ring_stream::socket near(io_);
+      near.connect(shm::place_of(to.endpoint), bad);
+      if (!bad)
+        if (auto connection = shm::ring_stream::dial(std::move(near), rings_)) {
+          asio::post(io_, [done = std::move(done), got = std::make_shared<decltype(connection)>(
+                                                       std::move(connection))] { done(std::move(*got)); });
+          return [] {};
+        }
+      bad = {};
+    }
+    const auto socket = std::make_shared<asio::ip::tcp::socket>(io_);
+    if (bad) {
+      asio::post(io_, [done = std::move(done), to] {
+        done(failure{errc::invalid_argument, "peer address " + to.host + " is not an IP address"});
+      });
+      return [] {};
+    }
+    socket->async_connect({host, to.port}, [done = std::move(done), socket, to](error_code e) {
+      if (e)
+        done(failure{errc::peer_lost,
+                     "cannot connect to " + to.host + ":" + std::to_string(to.port) + ": " + e.message()});
+      else
+        done(std::unique_ptr<stream::byte_stream>(std::make_unique<tcp::socket_stream>(std::move(*socket))));
+    });
+    return [socket] {
+      error_code ignored;
+      socket->close(ignored);
+    };
   }
 
   void tick() {
@@ -287,18 +377,22 @@ private:
   inbox_table inboxes_;
   std::atomic<std::uint64_t> bytes_sent_{0}, bytes_received_{0}, in_flight_{0}, streams_{0}, credits_out_{0},
       handles_{0};
-  tcp::bulk_count bulk_;
+  stream::bulk_count bulk_;
   asio::io_context io_;
-  tcp::incoming::house home_;
+  stream::incoming::house home_;
   peer::surroundings around_;
   asio::ip::tcp::acceptor acceptor_;
+  asio::local::stream_protocol::acceptor near_acceptor_;
+  shm::poll_set rings_;
   asio::steady_timer timer_;
   asio::executor_work_guard<asio::io_context::executor_type> work_;
   // Of the I/O thread:
-  std::map<std::uint64_t, std::unique_ptr<peer>> peers_;         ///< by endpoint, as long as this lives
-  std::vector<std::shared_ptr<tcp::incoming>> incoming_, owing_; ///< owing_: acks
-  std::vector<peer*> carrying_;                                  ///< acks
+  std::map<std::uint64_t, std::unique_ptr<peer>> peers_;            ///< by endpoint, as long as this lives
+  std::vector<std::shared_ptr<stream::incoming>> incoming_, owing_; ///< owing_: acks
+  std::vector<peer*> carrying_;                                     ///< acks
+  std::vector<std::function<void()>> soon_;                         ///< what this thread has given itself to do
   bool accepting_ = false, closing_ = false;
+  std::atomic<std::thread::id> thread_id_{};
   std::thread thread_;
 };
 

@@ -35,15 +35,15 @@ void peer::tell_given_up() {
 
 void peer::open_stream() {
   const auto id = ++around_.lanes;
-  streams_.push_back(
-      std::make_shared<tcp::outgoing>(around_.io, around_.self, at_, around_.bulk, outbox_, id,
-                                      tcp::outgoing::events{.connected =
-                                                                [this](const welcome& w) {
-                                                                  outbox_.grant(w.credits);
-                                                                  pump();
-                                                                },
-                                                            .lost = [this, id](const failure& why) { lost(id, why); },
-                                                            .sent = around_.sent}));
+  streams_.push_back(std::make_shared<stream::outgoing>(
+      around_.dial, around_.self, at_, around_.bulk, outbox_, id,
+      stream::outgoing::events{.connected =
+                                   [this](const welcome& w) {
+                                     outbox_.grant(w.credits);
+                                     pump();
+                                   },
+                               .lost = [this, id](const failure& why) { lost(id, why); },
+                               .sent = around_.sent}));
   next_try_ = steady_clock::now() + retry_after;
   const auto stream = streams_.back(); // it may fail at once
   stream->connect();

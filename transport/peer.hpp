@@ -14,11 +14,9 @@
 #include <memory>
 #include <vector>
 
-#include <boost/asio/io_context.hpp>
-
 #include "transport/intake.hpp"
 #include "transport/outbox.hpp"
-#include "transport/tcp/outgoing.hpp"
+#include "transport/stream/outgoing.hpp"
 
 namespace quadrant::transport {
 
@@ -27,9 +25,9 @@ public:
   using time_point = std::chrono::steady_clock::time_point;
   /// What all peers of an endpoint share.
   struct surroundings {
-    boost::asio::io_context& io;
-    const tcp::identity& self;
-    tcp::bulk_count& bulk;
+    stream::outgoing::dial_fn dial;
+    const stream::identity& self;
+    stream::bulk_count& bulk;
     std::atomic<std::uint64_t>& credits_out;
     std::function<void(std::uint64_t bytes)> sent;
     std::size_t connections = 1;
@@ -65,8 +63,8 @@ private:
   address at_;
   outbox outbox_;
   transport::intake intake_;
-  std::vector<std::shared_ptr<tcp::outgoing>> streams_; ///< those that live; the first one is for what is urgent
-  time_point next_try_{};                               ///< to open one more
+  std::vector<std::shared_ptr<stream::outgoing>> streams_; ///< those that live; the first one is for what is urgent
+  time_point next_try_{};                                  ///< to open one more
   time_point next_ask_{};
 };
 

@@ -95,7 +95,14 @@ private:
 
 class actor_ping {
 public:
-  actor_ping() : system_(config_), endpoint_(std::move(transport::make_endpoint({.cluster_token = "bench"})).value()) {
+  explicit actor_ping(wire::placing cores)
+      : other_([cores](const wire::raw_socket& control) {
+          wire::place_here(cores, false);
+          live(control);
+        }),
+        system_((wire::place_here(cores, true), config_)),
+        tcp_(std::move(transport::make_endpoint({.cluster_token = "bench", .shared_memory = false})).value()),
+        shm_(std::move(transport::make_endpoint({.cluster_token = "bench"})).value()) {
     const auto hello = other_.greeting<greeting>();
     echo_ = wire::to_address(hello.echo);
     auto found = system_.middleman().remote_actor(loopback, hello.caf_port);
@@ -109,21 +116,24 @@ public:
     });
   }
 
-  round_figures over_transport() {
-    const auto self = endpoint_->self();
+  round_figures over_tcp() { return over_transport(*tcp_); }
+  round_figures over_shm() { return over_transport(*shm_); }
+
+private:
+  round_figures over_transport(transport::endpoint& own) {
+    const auto self = own.self();
     caf::actor waiting;
     const auto inbox =
-        endpoint_->open_inbox([&](std::span<const std::byte> message) { caf::anon_send(waiting, text_of(message)); });
+        own.open_inbox([&](std::span<const std::byte> message) { caf::anon_send(waiting, text_of(message)); });
     std::string text(bytes, 'x');
     const wire::place back{self.endpoint, self.port, inbox};
     std::memcpy(text.data(), &back, sizeof back);
     auto figures = run(
-        text, [&](pinger&, const std::string& t) { endpoint_->submit(echo_, transfer_of(t), {}); }, &waiting);
-    endpoint_->close_inbox(inbox);
+        text, [&](pinger&, const std::string& t) { own.submit(echo_, transfer_of(t), {}); }, &waiting);
+    own.close_inbox(inbox);
     return figures;
   }
 
-private:
   round_figures run(const std::string& text, pinger::sending send, caf::actor* known = nullptr) {
     std::promise<std::vector<double>> ended;
     auto us = ended.get_future();
@@ -144,10 +154,10 @@ private:
     return f;
   }
 
-  wire::forked other_{live}; ///< before this process has a second thread
+  wire::forked other_; ///< before this process has a second thread
   system_config config_;
   caf::actor_system system_;
-  std::unique_ptr<transport::endpoint> endpoint_;
+  std::unique_ptr<transport::endpoint> tcp_, shm_;
   address echo_;
   caf::actor remote_;
 };
@@ -157,21 +167,21 @@ private:
 result<void> bench_actor_ping(const wire::transport_bench_options& options) {
   if (std::string("ping_actor").find(options.only) == std::string::npos) return {};
   try {
-    actor_ping ping;
+    actor_ping ping(options.cores);
     struct series {
       std::vector<double> us, cpu, ratio, cpu_ratio;
-    } caf, tcp;
+    } caf, tcp, shm;
     const auto gb = 2.0 * bytes * pings * 1e-9;
-    ping.over_caf(), ping.over_transport(); // connections
+    ping.over_caf(), ping.over_tcp(), ping.over_shm(); // connections
     for (int round = 0; round < options.rounds; ++round) {
-      const auto a = ping.over_caf(), b = ping.over_transport();
+      const auto a = ping.over_caf(), b = ping.over_tcp(), c = ping.over_shm();
       const auto note = [&](series& s, const round_figures& f) {
         s.us.insert(s.us.end(), f.us.begin(), f.us.end());
         s.cpu.push_back(f.cpu_s / gb);
         s.ratio.push_back(wire::part(f.us, 0.5) / wire::part(a.us, 0.5));
         s.cpu_ratio.push_back(f.cpu_s / a.cpu_s);
       };
-      note(caf, a), note(tcp, b);
+      note(caf, a), note(tcp, b), note(shm, c);
     }
     const auto tell = [&](const char* path, const series& s) {
       options.measured({.name = "ping_actor",
@@ -184,7 +194,7 @@ result<void> bench_actor_ping(const wire::transport_bench_options& options) {
                         .ratio_to_raw = wire::part(s.ratio, 0.5),
                         .cpu_ratio_to_raw = wire::part(s.cpu_ratio, 0.5)});
     };
-    tell("caf", caf), tell("tcp", tcp);
+    tell("caf", caf), tell("tcp", tcp), tell("shm", shm);
     return {};
   } catch (const std::system_error& e) {
     return {errc::unavailable, std::string("the benchmark of actors cannot run: ") + e.what()};

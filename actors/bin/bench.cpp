@@ -204,6 +204,12 @@ command add_bench(CLI::App& program) {
   wire->add_option("--rounds", of_wire->options.rounds, "in which the paths take turns")
       ->capture_default_str()
       ->check(CLI::Range(1, 1000));
+  using transport::bench::placing;
+  wire->add_option(
+          "--cores", of_wire->options.cores,
+          "of the two processes: apart (a core each, the default), together (one core), free (as the scheduler likes)")
+      ->transform(CLI::CheckedTransformer(std::map<std::string, placing>{
+          {"apart", placing::apart}, {"together", placing::together}, {"free", placing::free}}));
   return {app, [flags, device, kernels, of_model, wire, of_wire] {
             if (wire->parsed()) return bench_transport(*of_wire);
             if (device->parsed()) return bench_device(*flags);

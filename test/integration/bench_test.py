@@ -56,12 +56,13 @@ def transfers_stand_beside_raw_sockets(program):
     lines = lines_of(program, "bench", "transport", "--rounds", 1)
     keys = {"name", "path", "bytes", "p50_us", "p99_us", "gb_s", "cpu_s_per_gb", "ratio_to_raw", "cpu_ratio_to_raw"}
     check(all(set(m) == keys and m["gb_s"] > 0 and 0 < m["p50_us"] <= m["p99_us"] for m in lines if m["path"] != "memcpy"), lines)
-    both = {(name, path) for name in ("stream", "ping", "dispatch_combine") for path in ("raw", "tcp")}
+    both = {(name, path) for name in ("stream", "ping", "dispatch_combine") for path in ("raw", "tcp", "shm")}
     check({(m["name"], m["path"]) for m in lines} >= both | {("stream", "memcpy"), ("stream_checksum", "tcp"), ("ping_actor", "caf"),
-                                                             ("ping_actor", "tcp")}, lines)
+                                                             ("ping_actor", "tcp"), ("ping_actor", "shm"), ("ping", "shm_woken"),
+                                                             ("stream", "loopback"), ("stream_checksum", "shm")}, lines)
     check({m["bytes"] for m in lines} == {256, 4096, 8192, 65536, 1 << 20, 16 << 20}, lines)
     check(all(m["ratio_to_raw"] == m["cpu_ratio_to_raw"] == 1 for m in lines if m["path"] == "raw"), lines)
-    check({m["name"] for m in lines_of(program, "bench", "transport", "--rounds", 1, "--only", "ping_a")} == {"ping_actor"}, "--only")
+    check({m["name"] for m in lines_of(program, "bench", "transport", "--rounds", 1, "--only", "ping_a", "--cores", "free")} == {"ping_actor"}, "--only")
     status, out, err = call(program, "bench", "transport", "--only", "no such name")
     check(status == 2 and "no such name" in err and err.count("\n") == 1, (status, out, err))
 

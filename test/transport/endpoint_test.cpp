@@ -32,6 +32,11 @@ void on_both_paths(Law&& law) {
     party sender, receiver;
     law(sender, receiver);
   }
+  {
+    INFO("over shared memory");
+    party sender(1 << 16, {.shared_memory = true}), receiver(1 << 16, {.shared_memory = true});
+    law(sender, receiver);
+  }
 }
 
 } // namespace

@@ -78,7 +78,8 @@ inline std::string text_of(std::span<const std::byte> bytes) {
 }
 
 struct party {
-  explicit party(std::size_t bytes = 1 << 16, transport::endpoint_options options = {})
+  /// Over TCP, unless `options` say otherwise.
+  explicit party(std::size_t bytes = 1 << 16, transport::endpoint_options options = {.shared_memory = false})
       : memory(bytes), wire([&] {
           if (options.cluster_token.empty()) options.cluster_token = "token";
           return std::move(transport::make_endpoint(options)).value();

@@ -7,6 +7,7 @@
 #include <exception>
 #include <system_error>
 
+#include <sched.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -58,6 +59,20 @@ double forked::cpu_seconds() const {
   if (const int bad = clock_getcpuclockid(pid_, &clock); bad != 0)
     throw std::system_error(bad, std::generic_category(), "clock_getcpuclockid");
   return seconds_of(clock);
+}
+
+void place_here(placing p, bool first) {
+  cpu_set_t all, one;
+  if (p == placing::free || sched_getaffinity(0, sizeof all, &all) != 0) return;
+  int at = -1;
+  for (int core = 0; core < CPU_SETSIZE; ++core) {
+    if (!CPU_ISSET(std::size_t(core), &all)) continue;
+    at = core;
+    if (first || p == placing::together) break; // else the last one
+  }
+  CPU_ZERO(&one);
+  CPU_SET(std::size_t(at), &one);
+  sched_setaffinity(0, sizeof one, &one);
 }
 
 double own_cpu_seconds() { return seconds_of(CLOCK_PROCESS_CPUTIME_ID); }

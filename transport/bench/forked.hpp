@@ -37,4 +37,9 @@ private:
 /// Of this process.
 double own_cpu_seconds();
 
+/// Which cores two processes run on.
+enum class placing { apart, together, free }; ///< a core each, both on one, or as the scheduler likes
+/// This thread, and those that it makes. first: of the two processes.
+void place_here(placing p, bool first);
+
 } // namespace quadrant::transport::bench

@@ -37,41 +37,47 @@ void serve_raw(const raw_socket& listener, std::span<std::byte> memory) {
 /// What the other process says first.
 struct greeting {
   std::uint16_t raw_port = 0;
-  place sink{}, echo{};
-  remote_span memory{};
+  offers awake{}, asleep{};
 };
 
 /// The life of the other process.
-void live(const raw_socket& control) {
+void live(placing cores, const raw_socket& control) {
+  place_here(cores, false);
   greeting hello;
   std::vector<std::byte> memory(memory_bytes);
-  auto wire = std::move(make_endpoint({.cluster_token = "bench"})).value();
   const auto listener = raw_socket::listen_on_loopback();
   hello.raw_port = listener.port();
-  hello.memory = wire->register_memory(memory);
-  const auto self = wire->self();
-  hello.sink = {self.endpoint, self.port, wire->open_inbox([](std::span<const std::byte>) {})};
-  hello.echo = {self.endpoint, self.port, wire->open_inbox([&](std::span<const std::byte> message) {
-                  echo_request r;
-                  if (message.size() < sizeof r) return;
-                  std::memcpy(&r, message.data(), sizeof r);
-                  transfer back{.slices = {}, .message = {message.begin(), message.end()}, .kind = traffic::dispatch};
-                  if (r.to.bytes > 0) back.slices = {{std::span(memory).subspan(r.from, r.to.bytes), r.to}};
-                  wire->submit(to_address(r.back), std::move(back), {});
-                })};
+  const taker awake(memory, {.cluster_token = "bench"}),
+      asleep(memory, {.cluster_token = "bench", .busy_poll = std::chrono::microseconds(0)});
+  hello.awake = awake.what();
+  hello.asleep = asleep.what();
   control.send_all(bytes_of(hello));
-  serve_raw(listener, memory); // its thread; the endpoint has its own
+  serve_raw(listener, memory); // its thread; the endpoints have their own
 }
 
 } // namespace
 
-peer_process::peer_process() : process_(live) {
+taker::taker(std::span<std::byte> memory, endpoint_options options)
+    : memory_(memory), wire_(std::move(make_endpoint(std::move(options))).value()) {
+  what_.memory = wire_->register_memory(memory);
+  const auto self = wire_->self();
+  what_.sink = {self.endpoint, self.port, wire_->open_inbox([](std::span<const std::byte>) {})};
+  what_.echo = {self.endpoint, self.port, wire_->open_inbox([this](std::span<const std::byte> message) {
+                  echo_request r;
+                  if (message.size() < sizeof r) return;
+                  std::memcpy(&r, message.data(), sizeof r);
+                  transfer back{.slices = {}, .message = {message.begin(), message.end()}, .kind = traffic::dispatch};
+                  if (r.to.bytes > 0) back.slices = {{memory_.subspan(r.from, r.to.bytes), r.to}};
+                  wire_->submit(to_address(r.back), std::move(back), {});
+                })};
+}
+
+peer_process::peer_process(placing cores) : process_([cores](const raw_socket& control) { live(cores, control); }) {
   const auto hello = process_.greeting<greeting>();
   raw_port_ = hello.raw_port;
   raw_ = raw_socket::connect_to_loopback(raw_port_);
-  sink_ = to_address(hello.sink);
-  echo_ = to_address(hello.echo);
-  memory_ = hello.memory;
+  awake_ = hello.awake;
+  asleep_ = hello.asleep;
 }
 
 } // namespace quadrant::transport::bench

@@ -1,10 +1,13 @@
 // transport/bench/peer_process.hpp: the other side of a benchmark, in a process of its own: one that takes and answers.
 //
 //   here ═ raw socket ═▶ a loop of recv (and send)
-//   here ═ endpoint ═══▶ memory, an inbox that takes, an inbox that answers
+//   here ═ endpoint ═══▶ memory, an inbox that takes, an inbox that answers; the same again, of an endpoint that sleeps
+//                        at once where it has nothing to do
 // Threads one owner; made while this process has one thread, because it forks
 #pragma once
 #include <cstdint>
+#include <memory>
+#include <span>
 #include <vector>
 
 #include "transport/bench/forked.hpp"
@@ -42,23 +45,39 @@ struct raw_request {
   raw_kind kind = raw_kind::take;
 };
 
+/// What the endpoint of a side offers.
+struct offers {
+  place sink{}, echo{}; ///< inboxes
+  remote_span memory{};
+};
+/// An endpoint that takes and answers.
+class taker {
+public:
+  taker(std::span<std::byte> memory, endpoint_options options);
+  [[nodiscard]] const offers& what() const noexcept { return what_; }
+  [[nodiscard]] endpoint& wire() const noexcept { return *wire_; }
+
+private:
+  std::span<std::byte> memory_;
+  std::unique_ptr<endpoint> wire_;
+  offers what_;
+};
+
 class peer_process {
 public:
-  peer_process();
+  explicit peer_process(placing cores);
 
   [[nodiscard]] const raw_socket& raw() const noexcept { return raw_; }
   [[nodiscard]] std::uint16_t raw_port() const noexcept { return raw_port_; }
-  [[nodiscard]] const address& sink() const noexcept { return sink_; }
-  [[nodiscard]] const address& echo() const noexcept { return echo_; }
-  [[nodiscard]] const remote_span& memory() const noexcept { return memory_; }
+  [[nodiscard]] const offers& awake() const noexcept { return awake_; }
+  [[nodiscard]] const offers& asleep() const noexcept { return asleep_; }
   [[nodiscard]] double cpu_seconds() const { return process_.cpu_seconds(); }
 
 private:
   forked process_;
   raw_socket raw_;
   std::uint16_t raw_port_ = 0;
-  address sink_, echo_;
-  remote_span memory_;
+  offers awake_, asleep_;
 };
 
 } // namespace quadrant::transport::bench

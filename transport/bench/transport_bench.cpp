@@ -44,13 +44,16 @@ std::uint64_t place_of(std::uint64_t n, std::uint64_t bytes, std::uint64_t size)
 class transport_bench {
 public:
   explicit transport_bench(const transport_bench_options& options)
-      : options_(options), memory_(memory_bytes), other_(memory_bytes),
-        wire_(std::move(make_endpoint({.cluster_token = "bench"})).value()) {
+      : options_(options), peer_(options.cores), memory_(memory_bytes), other_(memory_bytes) {
+    place_here(options.cores, true);
     std::ranges::fill(memory_, std::byte{1});
     std::ranges::fill(other_, std::byte{2});
-    source_ = wire_->register_memory(memory_);
-    const auto self = wire_->self();
-    back_ = {self.endpoint, self.port, wire_->open_inbox([this](std::span<const std::byte>) { answered(); })};
+    here_ = std::make_unique<taker>(other_, endpoint_options{.listen = false});
+    loopback_ = {.wire = &here_->wire(), .to = here_->what()};
+    open(tcp_, {.cluster_token = "bench", .shared_memory = false}, peer_.awake());
+    open(shm_, {.cluster_token = "bench"}, peer_.awake());
+    open(woken_, {.cluster_token = "bench", .busy_poll = std::chrono::microseconds(0)}, peer_.asleep());
+    join(loopback_);
   }
 
   void run_all() {
@@ -61,6 +64,25 @@ public:
 
 private:
   using path_run = std::function<run_figures(std::uint64_t bytes)>;
+  /// An endpoint here, and what it talks to.
+  struct route {
+    endpoint* wire = nullptr;
+    offers to{};
+    remote_span source{}; ///< memory_, as the other side sees it
+    place back{};         ///< an inbox here
+    std::unique_ptr<endpoint> owned{};
+  };
+  void open(route& r, endpoint_options options, const offers& to) {
+    r.owned = std::move(make_endpoint(std::move(options))).value();
+    r.wire = r.owned.get();
+    r.to = to;
+    join(r);
+  }
+  void join(route& r) {
+    r.source = r.wire->register_memory(memory_);
+    const auto self = r.wire->self();
+    r.back = {self.endpoint, self.port, r.wire->open_inbox([this](std::span<const std::byte>) { answered(); })};
+  }
   [[nodiscard]] bool wanted(const char* name) const {
     return std::string(name).find(options_.only) != std::string::npos;
   }
@@ -102,29 +124,40 @@ private:
 
   void stream(std::uint64_t bytes) {
     if (!wanted("stream") && !wanted("stream_checksum")) return;
-    take_turns({{"stream", "raw"}, {"stream", "memcpy"}, {"stream", "tcp"}, {"stream_checksum", "tcp"}},
+    take_turns({{"stream", "raw"},
+                {"stream", "memcpy"},
+                {"stream", "loopback"},
+                {"stream", "tcp"},
+                {"stream_checksum", "tcp"},
+                {"stream", "shm"},
+                {"stream_checksum", "shm"}},
                {[this](std::uint64_t n) { return raw_stream(n); }, [this](std::uint64_t n) { return copies(n); },
-                [this](std::uint64_t n) { return transfers(n, false); },
-                [this](std::uint64_t n) { return transfers(n, true); }},
+                [this](std::uint64_t n) { return transfers(loopback_, n, false); },
+                [this](std::uint64_t n) { return transfers(tcp_, n, false); },
+                [this](std::uint64_t n) { return transfers(tcp_, n, true); },
+                [this](std::uint64_t n) { return transfers(shm_, n, false); },
+                [this](std::uint64_t n) { return transfers(shm_, n, true); }},
                bytes, false);
   }
 
   void ping(std::uint64_t bytes) {
     if (!wanted("ping")) return;
-    take_turns({{"ping", "raw"}, {"ping", "tcp"}},
-               {[this](std::uint64_t n) { return raw_ping(n); },
-                [this](std::uint64_t n) { return exchanges({.bytes = n, .rounds = pings}); }},
-               bytes, true);
+    const auto over = [this](route& r) {
+      return [this, &r](std::uint64_t n) { return exchanges({.over = &r, .bytes = n, .rounds = pings}); };
+    };
+    take_turns({{"ping", "raw"}, {"ping", "tcp"}, {"ping", "shm"}, {"ping", "shm_woken"}},
+               {[this](std::uint64_t n) { return raw_ping(n); }, over(tcp_), over(shm_), over(woken_)}, bytes, true);
   }
 
   void dispatch_combine(std::uint64_t bytes) {
     if (!wanted("dispatch_combine")) return;
-    take_turns({{"dispatch_combine", "raw"}, {"dispatch_combine", "tcp"}},
-               {[this](std::uint64_t n) { return raw_rounds(n); },
-                [this](std::uint64_t n) {
-                  return exchanges({.pairs = pairs, .bytes = n, .has_rows = true, .rounds = row_rounds});
-                }},
-               bytes, true);
+    const auto over = [this](route& r) {
+      return [this, &r](std::uint64_t n) {
+        return exchanges({.over = &r, .pairs = pairs, .bytes = n, .has_rows = true, .rounds = row_rounds});
+      };
+    };
+    take_turns({{"dispatch_combine", "raw"}, {"dispatch_combine", "tcp"}, {"dispatch_combine", "shm"}},
+               {[this](std::uint64_t n) { return raw_rounds(n); }, over(tcp_), over(shm_)}, bytes, true);
   }
 
   /// Times fn, which moves `bytes` in all; both processes count.
@@ -177,8 +210,9 @@ private:
 
   /// `count` transfers, some under way at any time; each completion submits the next.
   struct flow {
+    const route* over = nullptr;
     std::uint64_t bytes = 0, count = 0;
-    bool checksum = false;
+    bool checksum = false, chained = true;
     std::atomic<std::uint64_t> next{0}, left{0};
     std::promise<result<void>> ended{};
     std::atomic<bool> has_failed{false};
@@ -187,32 +221,34 @@ private:
     const auto i = f->next.fetch_add(1);
     if (i >= f->count) return;
     const auto at = place_of(i, f->bytes, memory_.size());
-    transfer what{.slices = {{std::span(memory_).subspan(at, f->bytes), {peer_.memory().key, at, f->bytes}}},
+    transfer what{.slices = {{std::span(memory_).subspan(at, f->bytes), {f->over->to.memory.key, at, f->bytes}}},
                   .message = {},
                   .kind = traffic::kv,
                   .checksum = f->checksum};
-    wire_->submit(peer_.sink(), std::move(what), [this, f](const result<void>& outcome) {
+    f->over->wire->submit(to_address(f->over->to.sink), std::move(what), [this, f](const result<void>& outcome) {
       if (!outcome && !f->has_failed.exchange(true)) return f->ended.set_value(outcome);
       if (f->has_failed) return;
-      submit_next(f);
+      if (f->chained) submit_next(f);
       if (f->left.fetch_sub(1) == 1) f->ended.set_value({});
     });
   }
-  void flow_of(std::uint64_t bytes, std::uint64_t count, std::uint64_t under_way, bool checksum) {
+  void flow_of(const route& over, std::uint64_t bytes, std::uint64_t count, std::uint64_t under_way, bool checksum) {
     const auto f = std::make_shared<flow>();
-    f->bytes = bytes, f->count = count, f->checksum = checksum, f->left = count;
+    f->over = &over, f->bytes = bytes, f->count = count, f->checksum = checksum, f->left = count;
     auto ended = f->ended.get_future();
-    for (std::uint64_t i = 0; i < std::min(under_way, count); ++i) submit_next(f);
+    // In this process a transfer has ended when submit returns, and none submits the next.
+    f->chained = &over != &loopback_;
+    for (std::uint64_t i = 0; i < (f->chained ? std::min(under_way, count) : count); ++i) submit_next(f);
     if (const auto outcome = ended.get(); !outcome)
       throw std::system_error(ECONNRESET, std::generic_category(), outcome.error().message);
   }
-  run_figures transfers(std::uint64_t bytes, bool checksum) {
+  run_figures transfers(const route& over, std::uint64_t bytes, bool checksum) {
     const auto much = amount_for(bytes);
     run_figures f;
-    timed(f, double(bytes * much.count), [&] { flow_of(bytes, much.count, much.under_way, checksum); });
+    timed(f, double(bytes * much.count), [&] { flow_of(over, bytes, much.count, much.under_way, checksum); });
     for (std::uint64_t i = 0; i < much.alone; ++i) {
       const auto start = now_us();
-      flow_of(bytes, 1, 1, checksum);
+      flow_of(over, bytes, 1, 1, checksum);
       f.alone_us.push_back(now_us() - start);
     }
     return f;
@@ -256,6 +292,7 @@ private:
   /// `pairs` messages there and as many back at once, again and again; the next round begins where the last one ends, on
   /// the transport's thread.
   struct exchange {
+    const route* over = nullptr;
     std::uint64_t pairs = 1, bytes = 0; ///< bytes: of a message, or of the row that it comes with
     bool has_rows = false;
     std::size_t rounds = 0;
@@ -281,16 +318,17 @@ private:
     e.start = now_us();
     e.left = e.pairs;
     for (std::uint64_t i = 0; i < e.pairs; ++i) {
-      echo_request r{.back = back_, .from = i * e.bytes, .to = {}};
+      echo_request r{.back = e.over->back, .from = i * e.bytes, .to = {}};
       transfer what{.slices = {}, .message = std::vector<std::byte>(sizeof r), .kind = traffic::dispatch};
       if (e.has_rows) {
-        r.to = {source_.key, i * e.bytes, e.bytes};
-        what.slices = {{std::span(memory_).subspan(i * e.bytes, e.bytes), {peer_.memory().key, i * e.bytes, e.bytes}}};
+        r.to = {e.over->source.key, i * e.bytes, e.bytes};
+        what.slices = {
+            {std::span(memory_).subspan(i * e.bytes, e.bytes), {e.over->to.memory.key, i * e.bytes, e.bytes}}};
       } else {
         what.message.resize(std::max<std::size_t>(e.bytes, sizeof r));
       }
       std::memcpy(what.message.data(), &r, sizeof r);
-      wire_->submit(peer_.echo(), std::move(what), {});
+      e.over->wire->submit(to_address(e.over->to.echo), std::move(what), {});
     }
   }
   void answered() {
@@ -303,10 +341,9 @@ private:
   const transport_bench_options& options_;
   peer_process peer_; ///< before this process has a second thread
   std::vector<std::byte> memory_, other_;
-  remote_span source_;
-  place back_;
   exchange exchange_;
-  std::unique_ptr<endpoint> wire_; ///< the last: it ends before what its inboxes use
+  std::unique_ptr<taker> here_;
+  route loopback_, tcp_, shm_, woken_; ///< the last: they end before what their inboxes use
 };
 
 } // namespace

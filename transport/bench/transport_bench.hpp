@@ -14,11 +14,12 @@
 #include <vector>
 
 #include "config/result.hpp"
+#include "transport/bench/forked.hpp"
 
 namespace quadrant::transport::bench {
 
 struct measurement {
-  std::string name, path;        ///< path: memcpy, raw, tcp, ...
+  std::string name, path;        ///< path: raw, memcpy, loopback, tcp, shm, shm_woken (nobody looks on), caf
   std::uint64_t bytes = 0;       ///< of a transfer
   double p50_us = 0, p99_us = 0; ///< of one transfer alone, until it is acknowledged; ping: until the answer
   double gb_s = 0;               ///< 10^9 bytes of slices a second
@@ -30,6 +31,7 @@ struct measurement {
 struct transport_bench_options {
   std::string only; ///< names that hold this
   int rounds = 7;
+  placing cores = placing::apart; ///< of the two processes
   std::function<void(const measurement&)> measured;
 };
 

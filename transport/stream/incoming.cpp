@@ -1,15 +1,13 @@
-#include "transport/tcp/incoming.hpp"
+#include "transport/stream/incoming.hpp"
 
 #include <algorithm>
 
-#include <boost/asio/bind_cancellation_slot.hpp>
-#include <boost/asio/read.hpp>
-#include <boost/asio/write.hpp>
+#include <boost/asio/error.hpp>
 
 #include "config/log.hpp"
 #include "transport/checksum.hpp"
 
-namespace quadrant::transport::tcp {
+namespace quadrant::transport::stream {
 
 namespace asio = boost::asio;
 using boost::system::error_code;
@@ -23,16 +21,14 @@ constexpr std::size_t max_acks = 1024; // answers that a peer has not read yet; 
 
 void incoming::start() {
   due_ = steady_clock::now() + home_.self.handshake_timeout;
-  error_code ignored;
-  socket_.set_option(asio::ip::tcp::no_delay(true), ignored);
-  asio::async_write(socket_, asio::buffer(challenge_), [self = shared_from_this()](error_code e, std::size_t) {
+  stream_->write({asio::buffer(challenge_)}, [self = shared_from_this()](error_code e, std::size_t) {
     if (e) return self->close();
     self->read_hello();
   });
 }
 
 void incoming::read_hello() {
-  asio::async_read(socket_, asio::buffer(hello_), [self = shared_from_this()](error_code e, std::size_t) {
+  read_all(*stream_, hello_, [self = shared_from_this()](error_code e, std::size_t) {
     if (e) return self->close();
     const auto h = decode_hello(self->hello_);
     if (!h) return self->give_up(h.error().message);
@@ -57,19 +53,19 @@ void incoming::answer_hello(const hello& h) {
   else
     w.answer = prove(us.token, side::listener, about);
   welcome_ = encode(w);
-  asio::async_write(socket_, asio::buffer(welcome_),
-                    [self = shared_from_this(), outcome = w.outcome, id = h.dialler](error_code e, std::size_t) {
-                      if (e) return self->close();
-                      switch (outcome) {
-                      case verdict::token: return self->give_up("its cluster token is wrong");
-                      case verdict::endpoint: return self->give_up("it looks for another process");
-                      case verdict::numerics: return self->give_up("it serves another model or numerics profile");
-                      case verdict::welcome: break;
-                      }
-                      self->peer_ = id;
-                      self->intake_ = &self->home_.intake_of(id);
-                      self->go_on();
-                    });
+  stream_->write({asio::buffer(welcome_)},
+                 [self = shared_from_this(), outcome = w.outcome, id = h.dialler](error_code e, std::size_t) {
+                   if (e) return self->close();
+                   switch (outcome) {
+                   case verdict::token: return self->give_up("its cluster token is wrong");
+                   case verdict::endpoint: return self->give_up("it looks for another process");
+                   case verdict::numerics: return self->give_up("it serves another model or numerics profile");
+                   case verdict::welcome: break;
+                   }
+                   self->peer_ = id;
+                   self->intake_ = &self->home_.intake_of(id);
+                   self->go_on();
+                 });
 }
 
 void incoming::give_up(std::string_view why) {
@@ -80,8 +76,7 @@ void incoming::give_up(std::string_view why) {
 void incoming::close() {
   dead_ = true;
   much_.set(false);
-  error_code ignored;
-  socket_.close(ignored); // no pending read writes any more: it runs on this thread
+  stream_->close();
   unpin_all();
   if (intake_ != nullptr) intake_->lane_gone(id_);
 }
@@ -100,7 +95,7 @@ void incoming::refuse(failure why) {
 void incoming::evict(std::uint64_t key) {
   if (std::ranges::find(pins_, key) == pins_.end()) return;
   refuse({errc::invalid_argument, "the memory was deregistered while bytes arrived"});
-  stop_read_.emit(asio::cancellation_type::total); // it comes back at once, and the rest goes into scratch
+  stream_->cancel_read(); // it comes back at once, and the rest goes into scratch
 }
 
 void incoming::expire(steady_clock::time_point now) {
@@ -137,7 +132,8 @@ bool incoming::take_answers() {
       intake_->raise_floor(a->floor);
       if (a->forget)
         intake_->forget(a->id, a->after);
-      else if (const auto known = intake_->outcome_of(a->id)) answer(a->id, *known);
+      else if (const auto known = intake_->outcome_of(a->id))
+        answer(a->id, *known);
       continue;
     }
     if (kind != frame_kind::ack) break;
@@ -227,14 +223,13 @@ void incoming::read_more() {
     const auto room = stage_.room();
     into[2] = asio::buffer(room.data(), room.size());
   }
-  much_.set(part_ == part::slices && slices_[index_].bytes - got_ >= bulk_bytes);
-  socket_.async_read_some(into, asio::bind_cancellation_slot(stop_read_.slot(), [self = shared_from_this(), in_place](
-                                                                                    error_code e, std::size_t bytes) {
-                            if (self->dead_) return;
-                            if (e && e != asio::error::operation_aborted) return self->close();
-                            self->arrived(bytes, in_place);
-                            self->go_on();
-                          }));
+  much_.set(stream_->moves_by_itself() && part_ == part::slices && slices_[index_].bytes - got_ >= bulk_bytes);
+  stream_->read_some(into, [self = shared_from_this(), in_place](error_code e, std::size_t bytes) {
+    if (self->dead_) return;
+    if (e && e != asio::error::operation_aborted) return self->close();
+    self->arrived(bytes, in_place);
+    self->go_on();
+  });
 }
 
 /// in_place: the read was for a slice in its place, which may have been refused since.
@@ -294,15 +289,15 @@ void incoming::write_acks() {
   if (dead_ || acks_.empty() || !acks_leaving_.empty()) return;
   acks_owed_ = true;
   acks_leaving_.swap(acks_);
-  asio::async_write(socket_, asio::buffer(acks_leaving_),
-                    [self = shared_from_this(), leaving = num_acks_](error_code e, std::size_t) {
-                      if (e) return self->close();
-                      self->num_acks_ -= leaving;
-                      self->acks_leaving_.clear();
-                      self->acks_owed_ = false;
-                      self->write_acks();
-                      if (std::exchange(self->waits_for_acks_, false)) self->go_on();
-                    });
+  stream_->write({asio::buffer(acks_leaving_)},
+                 [self = shared_from_this(), leaving = num_acks_](error_code e, std::size_t) {
+                   if (e) return self->close();
+                   self->num_acks_ -= leaving;
+                   self->acks_leaving_.clear();
+                   self->acks_owed_ = false;
+                   self->write_acks();
+                   if (std::exchange(self->waits_for_acks_, false)) self->go_on();
+                 });
 }
 
-} // namespace quadrant::transport::tcp
+} // namespace quadrant::transport::stream

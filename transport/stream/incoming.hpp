@@ -1,4 +1,4 @@
-// transport/tcp/incoming.hpp: one stream from one peer: bytes go straight into registered memory, acknowledgements go
+// transport/stream/incoming.hpp: one stream from one peer: bytes go straight into registered memory, acknowledgements go
 // back.
 //
 //   challenge ─▶ hello ─▶ welcome ─▶ ┌─▶ head ─▶ table, message ─▶ slices into place ─▶ handler ─▶ ack ─┐
@@ -17,17 +17,15 @@
 #include <memory>
 #include <vector>
 
-#include <boost/asio/cancellation_signal.hpp>
-#include <boost/asio/ip/tcp.hpp>
-
 #include "transport/frame.hpp"
 #include "transport/inbox_table.hpp"
 #include "transport/intake.hpp"
 #include "transport/region_table.hpp"
-#include "transport/tcp/identity.hpp"
-#include "transport/tcp/stage.hpp"
+#include "transport/stream/byte_stream.hpp"
+#include "transport/stream/identity.hpp"
+#include "transport/stream/stage.hpp"
 
-namespace quadrant::transport::tcp {
+namespace quadrant::transport::stream {
 
 class incoming : public std::enable_shared_from_this<incoming> {
 public:
@@ -45,8 +43,8 @@ public:
     std::function<void(intake::lane_id)> close_lane; ///< another stream of the peer
     std::uint32_t credits = 1024;                    ///< that a peer gets
   };
-  incoming(boost::asio::ip::tcp::socket socket, const house& home, intake::lane_id id)
-      : socket_(std::move(socket)), home_(home), id_(id), much_(home.bulk) {}
+  incoming(std::unique_ptr<byte_stream> stream, const house& home, intake::lane_id id)
+      : stream_(std::move(stream)), home_(home), id_(id), much_(home.bulk) {}
   ~incoming() { unpin_all(); }
 
   void start();
@@ -78,7 +76,7 @@ private:
   void unpin_all();
   void give_up(std::string_view why);
 
-  boost::asio::ip::tcp::socket socket_;
+  std::unique_ptr<byte_stream> stream_;
   const house& home_;
   intake::lane_id id_;
   intake* intake_ = nullptr; ///< of the peer
@@ -101,11 +99,10 @@ private:
   std::vector<std::uint64_t> pins_; ///< keys held
   result<void> outcome_;            ///< of the piece that is arriving
   bool wanted_ = false;             ///< it; else it goes into scratch, and says nothing
-  boost::asio::cancellation_signal stop_read_;
   std::vector<std::byte> acks_, acks_leaving_;
   std::size_t num_acks_ = 0; ///< of both
   bool acks_owed_ = false;   ///< a write of them is to come or under way
   bool waits_for_acks_ = false, dead_ = false;
 };
 
-} // namespace quadrant::transport::tcp
+} // namespace quadrant::transport::stream

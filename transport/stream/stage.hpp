@@ -1,4 +1,4 @@
-// transport/tcp/stage.hpp: the few bytes that a read brought beyond what it was for: the next head, or several whole small
+// transport/stream/stage.hpp: the few bytes that a read brought beyond what it was for: the next head, or several whole small
 // frames, so that they cost one system call together.
 // Threads one owner
 #pragma once
@@ -9,7 +9,7 @@
 #include <span>
 #include <utility>
 
-namespace quadrant::transport::tcp {
+namespace quadrant::transport::stream {
 
 class stage {
 public:
@@ -44,4 +44,4 @@ private:
   std::size_t begin_ = 0, end_ = 0;
 };
 
-} // namespace quadrant::transport::tcp
+} // namespace quadrant::transport::stream

@@ -1,4 +1,4 @@
-// transport/tcp/outgoing.hpp: one stream to one peer: pieces of transfers go out, acknowledgements of transfers come back;
+// transport/stream/outgoing.hpp: one stream to one peer: pieces of transfers go out, acknowledgements of transfers come back;
 // those that we owe the peer go out with them.
 //
 //   new ─▶ dialling ─▶ shaking hands ─▶ connected ─▶ dead: what it carried goes back to the outbox
@@ -13,15 +13,13 @@
 #include <optional>
 #include <vector>
 
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/ip/tcp.hpp>
-
 #include "transport/frame.hpp"
 #include "transport/outbox.hpp"
-#include "transport/tcp/identity.hpp"
-#include "transport/tcp/stage.hpp"
+#include "transport/stream/byte_stream.hpp"
+#include "transport/stream/identity.hpp"
+#include "transport/stream/stage.hpp"
 
-namespace quadrant::transport::tcp {
+namespace quadrant::transport::stream {
 
 class outgoing : public std::enable_shared_from_this<outgoing> {
 public:
@@ -31,8 +29,12 @@ public:
     std::function<void(const failure&)> lost; ///< once; it reads no memory any more
     std::function<void(std::uint64_t bytes)> sent;
   };
-  outgoing(boost::asio::io_context& io, const identity& self, address peer, bulk_count& bulk, outbox& box,
-           outbox::lane_id id, events told);
+  /// Opens a connection to a peer, and tells what came of it, never in the call itself; the call gives what ends the
+  /// attempt.
+  using dialled = std::function<void(result<std::unique_ptr<byte_stream>>)>;
+  using dial_fn = std::function<std::function<void()>(const address& to, dialled done)>;
+  outgoing(const dial_fn& dial, const identity& self, address peer, bulk_count& bulk, outbox& box, outbox::lane_id id,
+           events told);
 
   void connect();
   /// Takes from the outbox, if it has nothing to write. kv: that kind too.
@@ -57,7 +59,9 @@ private:
   [[nodiscard]] bool take_acks();
   [[nodiscard]] std::string peer_name() const { return peer_.host + ":" + std::to_string(peer_.port); }
 
-  boost::asio::ip::tcp::socket socket_;
+  const dial_fn& dial_;
+  std::function<void()> end_dialling_;
+  std::unique_ptr<byte_stream> stream_; ///< once there is a connection
   const identity& self_;
   address peer_;
   bulk_mark much_;
@@ -76,4 +80,4 @@ private:
   stage stage_; ///< acks
 };
 
-} // namespace quadrant::transport::tcp
+} // namespace quadrant::transport::stream

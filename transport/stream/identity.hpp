@@ -1,10 +1,10 @@
-// transport/tcp/identity.hpp: who an endpoint is to its peers, and how long it waits for them.
+// transport/stream/identity.hpp: who an endpoint is to its peers, and how long it waits for them.
 #pragma once
 #include <chrono>
 #include <cstdint>
 #include <string>
 
-namespace quadrant::transport::tcp {
+namespace quadrant::transport::stream {
 
 struct identity {
   std::uint64_t endpoint = 0, numerics = 0;
@@ -43,4 +43,4 @@ private:
   bool much_ = false;
 };
 
-} // namespace quadrant::transport::tcp
+} // namespace quadrant::transport::stream

@@ -1,14 +1,10 @@
-#include "transport/tcp/outgoing.hpp"
+#include "transport/stream/outgoing.hpp"
 
 #include <algorithm>
 
-#include <boost/asio/connect.hpp>
-#include <boost/asio/read.hpp>
-#include <boost/asio/write.hpp>
-
 #include "transport/checksum.hpp"
 
-namespace quadrant::transport::tcp {
+namespace quadrant::transport::stream {
 
 namespace asio = boost::asio;
 using boost::system::error_code;
@@ -22,20 +18,19 @@ constexpr std::size_t most_pieces = 24;     // that are not copied: with what is
 constexpr std::size_t most_owed = 64 << 10; // then the peer does not read: no more
 } // namespace
 
-outgoing::outgoing(asio::io_context& io, const identity& self, address peer, bulk_count& bulk, outbox& box,
+outgoing::outgoing(const dial_fn& dial, const identity& self, address peer, bulk_count& bulk, outbox& box,
                    outbox::lane_id id, events told)
-    : socket_(io), self_(self), peer_(std::move(peer)), much_(bulk), box_(box), id_(id), told_(std::move(told)) {}
+    : dial_(dial), self_(self), peer_(std::move(peer)), much_(bulk), box_(box), id_(id), told_(std::move(told)) {}
 
 void outgoing::connect() {
   due_ = steady_clock::now() + self_.handshake_timeout;
-  error_code bad;
-  const auto host = asio::ip::make_address(peer_.host, bad);
-  if (bad) return close({errc::invalid_argument, "peer address " + peer_.host + " is not an IP address"});
-  socket_.async_connect({host, peer_.port}, [self = shared_from_this()](error_code e) {
-    if (e) return self->close({errc::peer_lost, "cannot connect to " + self->peer_name() + ": " + e.message()});
-    self->socket_.set_option(asio::ip::tcp::no_delay(true), e);
-    asio::async_read(self->socket_, asio::buffer(self->about_.by_listener), [self](error_code e2, std::size_t) {
-      if (e2) return self->close({errc::peer_lost, self->peer_name() + " closed before the handshake"});
+  end_dialling_ = dial_(peer_, [self = shared_from_this()](result<std::unique_ptr<byte_stream>> stream) {
+    self->end_dialling_ = {};
+    if (self->dead_) return;
+    if (!stream) return self->close(stream.error());
+    self->stream_ = std::move(*stream);
+    read_all(*self->stream_, self->about_.by_listener, [self](error_code e, std::size_t) {
+      if (e) return self->close({errc::peer_lost, self->peer_name() + " closed before the handshake"});
       self->say_hello();
     });
   });
@@ -51,9 +46,9 @@ void outgoing::say_hello() {
                         .numerics = about_.numerics,
                         .asked = about_.by_dialler,
                         .answer = prove(self_.token, side::dialler, about_)});
-  asio::async_write(socket_, asio::buffer(hello_), [self = shared_from_this()](error_code e, std::size_t) {
+  stream_->write({asio::buffer(hello_)}, [self = shared_from_this()](error_code e, std::size_t) {
     if (e) return self->close({errc::peer_lost, self->peer_name() + " closed during the handshake"});
-    asio::async_read(self->socket_, asio::buffer(self->welcome_), [self](error_code e2, std::size_t) {
+    read_all(*self->stream_, self->welcome_, [self](error_code e2, std::size_t) {
       if (e2) return self->close({errc::peer_lost, self->peer_name() + " closed during the handshake"});
       self->take_welcome();
     });
@@ -121,10 +116,8 @@ void outgoing::write_next(bool kv) {
   const auto total = asio::buffer_size(buffers);
   if (total == 0) return;
   is_writing_ = true;
-  much_.set(total >= bulk_bytes);
-  // Asio would write 64 KiB a call unless told how much is left.
-  const auto left = [total](error_code e, std::size_t written) { return e ? 0 : total - written; };
-  asio::async_write(socket_, buffers, left, [self = shared_from_this()](error_code e, std::size_t) {
+  much_.set(stream_->moves_by_itself() && total >= bulk_bytes);
+  stream_->write(buffers, [self = shared_from_this()](error_code e, std::size_t) {
     if (self->dead_) return;
     if (e) return self->close({errc::peer_lost, "lost " + self->peer_name() + " while sending: " + e.message()});
     self->told_.sent(self->payload_);
@@ -137,12 +130,12 @@ void outgoing::write_next(bool kv) {
 
 void outgoing::read_acks() {
   const auto room = stage_.room();
-  socket_.async_read_some(asio::buffer(room.data(), room.size()),
-                          [self = shared_from_this()](error_code e, std::size_t bytes) {
-                            if (e) return self->close({errc::peer_lost, self->peer_name() + " closed the connection"});
-                            self->stage_.filled(bytes);
-                            if (self->take_acks()) self->read_acks();
-                          });
+  const asio::mutable_buffer where(room.data(), room.size());
+  stream_->read_some(std::span(&where, 1), [self = shared_from_this()](error_code e, std::size_t bytes) {
+    if (e) return self->close({errc::peer_lost, self->peer_name() + " closed the connection"});
+    self->stage_.filled(bytes);
+    if (self->take_acks()) self->read_acks();
+  });
 }
 
 /// All that have come; false where the connection has ended.
@@ -169,8 +162,8 @@ bool outgoing::carry(std::span<const std::byte> frame) {
 void outgoing::close(const failure& why) {
   if (std::exchange(dead_, true)) return;
   much_.set(false);
-  error_code ignored;
-  socket_.close(ignored); // the pending write reads no more of anybody's memory: it runs on this thread
+  if (end_dialling_) end_dialling_();
+  if (stream_) stream_->close();
   told_.lost(why);
 }
 
@@ -178,4 +171,4 @@ void outgoing::expire(steady_clock::time_point now) {
   if (!connected_ && now > due_) close({errc::peer_lost, peer_name() + " did not complete the handshake in time"});
 }
 
-} // namespace quadrant::transport::tcp
+} // namespace quadrant::transport::stream

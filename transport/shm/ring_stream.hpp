@@ -1,0 +1,89 @@
+// transport/shm/ring_stream.hpp: a connection between two processes of one machine: a ring each way, in memory that the
+// dialler makes and passes over a Unix socket. The socket then wakes who sleeps, and ends when a process does.
+//
+//   dialler ─ Unix socket of the endpoint's name ─▶ listener       memfd: [head | to the listener] [head | to the dialler]
+//
+// Nobody is in the kernel while bytes move: whoever waits looks at the rings, and sleeps only when its thread has nothing
+// else to do (poll_set).
+// Threads everything on the endpoint's I/O thread
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
+
+#include "config/result.hpp"
+#include "transport/shm/ring.hpp"
+#include "transport/stream/byte_stream.hpp"
+
+namespace quadrant::transport::shm {
+
+class ring_stream;
+
+/// The rings that a thread looks at.
+class poll_set {
+public:
+  /// Runs what can be done; returns how much that was.
+  std::size_t poll();
+  /// Before the thread sleeps: false where there is something to do after all.
+  bool prepare_to_sleep();
+  /// Did a writer last run on this very core? Then it cannot write while this thread looks.
+  [[nodiscard]] bool shares_core() const;
+
+private:
+  friend class ring_stream;
+  std::vector<ring_stream*> rings_; ///< null: gone, while poll() runs
+};
+
+/// Where an endpoint of this machine can be found; a name of the abstract namespace.
+boost::asio::local::stream_protocol::endpoint place_of(std::uint64_t endpoint);
+
+class ring_stream final : public stream::byte_stream {
+public:
+  using socket = boost::asio::local::stream_protocol::socket;
+
+  /// Makes the memory and sends it through the socket, which is connected.
+  /// Errors  errc::unavailable: no memory, or the other side is gone
+  static result<std::unique_ptr<byte_stream>> dial(socket connected, poll_set& set);
+  /// Takes the memory that the dialler sends; the socket must be readable.
+  /// Errors  errc::corrupt: what came is no such memory
+  static result<std::unique_ptr<byte_stream>> accept(socket connected, poll_set& set);
+  ~ring_stream() override;
+
+  void read_some(std::span<const boost::asio::mutable_buffer> into, handler done) override;
+  void cancel_read() override;
+  void write(std::vector<boost::asio::const_buffer> from, handler done) override;
+  void close() override;
+  [[nodiscard]] bool moves_by_itself() const noexcept override { return false; }
+
+private:
+  friend class poll_set;
+  struct mapping;
+  ring_stream(socket connected, poll_set& set, std::unique_ptr<mapping> memory, bool dialler);
+  std::size_t poll();
+  bool prepare_to_sleep();
+  bool poll_read();
+  bool poll_write();
+  void watch_socket();
+  void wake();
+  void fail(handler& which, boost::system::error_code why);
+
+  socket socket_;
+  poll_set& set_;
+  std::unique_ptr<mapping> memory_;
+  ring_writer out_;
+  ring_reader in_;
+  std::vector<boost::asio::mutable_buffer> into_;
+  std::vector<boost::asio::const_buffer> from_;
+  std::size_t part_ = 0, done_of_part_ = 0, written_ = 0; ///< of from_
+  handler read_done_, write_done_;
+  std::shared_ptr<bool> lives_ = std::make_shared<bool>(true); ///< for handlers of the socket
+  bool ended_ = false, cancelled_ = false, sleeps_ = false;
+  std::byte woken_[64];
+};
+
+} // namespace quadrant::transport::shm
