@@ -7,17 +7,15 @@
 #include <boost/asio/dispatch.hpp>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 
 #include "config/log.hpp"
 #include "config/random.hpp"
+#include "transport/connector.hpp"
 #include "transport/endpoint.hpp"
 #include "transport/peer.hpp"
-#include "transport/shm/ring_stream.hpp"
 #include "transport/stream/incoming.hpp"
-#include "transport/tcp/socket_stream.hpp"
 
 namespace quadrant::transport {
 namespace {
@@ -73,29 +71,21 @@ public:
                       if (stream->id() == lane) stream->close();
                   },
               .credits = options_.credits},
-        around_{.dial = [this](const address& to, stream::outgoing::dialled done) { return dial(to, std::move(done)); },
+        around_{.dial = [this](const address& to,
+                               stream::outgoing::dialled done) { return connector_.dial(to, std::move(done)); },
                 .self = home_.self,
                 .bulk = bulk_,
                 .credits_out = credits_out_,
                 .sent = [this](std::uint64_t n) { bytes_sent_ += n; },
                 .connections = std::max<std::size_t>(1, options_.connections),
                 .credits = options_.credits},
-        acceptor_(io_), near_acceptor_(io_), timer_(io_), work_(io_.get_executor()) {}
+        connector_(io_, options_, self_.endpoint, rings_,
+                   [this](std::unique_ptr<stream::byte_stream> connection) { take_in(std::move(connection)); }),
+        timer_(io_), work_(io_.get_executor()) {}
 
   result<void> listen() {
     if (options_.listen) {
-      error_code bad;
-      const auto host = asio::ip::make_address(options_.host, bad);
-      const asio::ip::tcp::endpoint at{host, options_.port};
-      if (!bad) acceptor_.open(at.protocol(), bad);
-      if (!bad) acceptor_.set_option(asio::socket_base::reuse_address(true), bad);
-      if (!bad) acceptor_.bind(at, bad);
-      if (!bad) acceptor_.listen(asio::socket_base::max_listen_connections, bad);
-      if (bad)
-        return {errc::invalid_argument,
-                "cannot listen on " + options_.host + ":" + std::to_string(options_.port) + ": " + bad.message()};
-      self_.port = acceptor_.local_endpoint().port();
-      if (options_.shared_memory) listen_near();
+      QUADRANT_TRY(self_.port, connector_.listen());
     }
     tick();
     thread_ = std::thread([this] { serve(); });
@@ -107,9 +97,7 @@ public:
     QCHECK(std::this_thread::get_id() != thread_.get_id()); // the last owner let go in a handler or completion
     asio::post(io_, [this] {
       closing_ = true; // what is posted or has completed already must start nothing new
-      error_code ignored;
-      acceptor_.close(ignored);
-      near_acceptor_.close(ignored);
+      connector_.close();
       timer_.cancel();
       for (const auto& [id, peer] : peers_) peer->fail({errc::cancelled, "this endpoint is closing"});
       for (const auto& in : incoming_) in->close();
@@ -270,89 +258,19 @@ private:
     for (const auto& [id, peer] : peers_) streams_ += peer->streams();
   }
 
-  void accept() {
-    accepting_ = true;
-    acceptor_.async_accept([this](error_code e, asio::ip::tcp::socket socket) {
-      accepting_ = false;
-      if (closing_) return;
-      if (e) return log::warn("transport", "cannot accept a connection: " + e.message()); // the next tick tries again
-      take_in(std::make_unique<tcp::socket_stream>(std::move(socket)));
-      accept();
-    });
-  }
   void take_in(std::unique_ptr<stream::byte_stream> connection) {
     incoming_.push_back(std::make_shared<stream::incoming>(std::move(connection), home_, ++around_.lanes));
     incoming_.back()->start();
   }
 
-  /// For processes of this machine. Where that cannot be had, they come over TCP.
-  void listen_near() {
-    error_code bad;
-    const auto at = shm::place_of(self_.endpoint);
-    near_acceptor_.open(at.protocol(), bad);
-    if (!bad) near_acceptor_.bind(at, bad);
-    if (!bad) near_acceptor_.listen(asio::socket_base::max_listen_connections, bad);
-    if (bad) return near_acceptor_.close(bad), void();
-    accept_near();
-  }
-  void accept_near() {
-    near_acceptor_.async_accept([this](error_code e, shm::ring_stream::socket socket) {
-      if (closing_ || e) return;
-      const auto waiting = std::make_shared<shm::ring_stream::socket>(std::move(socket));
-      // The memory comes with the first byte; a peer that sends none holds a socket, until the endpoint closes.
-      waiting->async_wait(asio::socket_base::wait_read, [this, waiting](error_code gone) {
-        if (closing_ || gone) return;
-        auto connection = shm::ring_stream::accept(std::move(*waiting), rings_);
-        if (!connection) return log::warn("transport", connection.error().message);
-        take_in(std::move(*connection));
-      });
-      accept_near();
-    });
-  }
-
-  /// Over shared memory where the peer is a process of this machine, else over TCP.
-  std::function<void()> dial(const address& to, stream::outgoing::dialled done) {
-    error_code bad;
-    const auto host = asio::ip::make_address(to.host, bad);
-    if (!bad && options_.shared_memory && (host.is_loopback() || to.host == options_.host)) {
-      shm::ring_stream::socket near(io_);
-      near.connect(shm::place_of(to.endpoint), bad);
-      if (!bad)
-        if (auto connection = shm::ring_stream::dial(std::move(near), rings_)) {
-          asio::post(io_, [done = std::move(done), got = std::make_shared<decltype(connection)>(
-                                                       std::move(connection))] { done(std::move(*got)); });
-          return [] {};
-        }
-      bad = {};
-    }
-    const auto socket = std::make_shared<asio::ip::tcp::socket>(io_);
-    if (bad) {
-      asio::post(io_, [done = std::move(done), to] {
-        done(failure{errc::invalid_argument, "peer address " + to.host + " is not an IP address"});
-      });
-      return [] {};
-    }
-    socket->async_connect({host, to.port}, [done = std::move(done), socket, to](error_code e) {
-      if (e)
-        done(failure{errc::peer_lost,
-                     "cannot connect to " + to.host + ":" + std::to_string(to.port) + ": " + e.message()});
-      else
-        done(std::unique_ptr<stream::byte_stream>(std::make_unique<tcp::socket_stream>(std::move(*socket))));
-    });
-    return [socket] {
-      error_code ignored;
-      socket->close(ignored);
-    };
-  }
-
   void tick() {
-    if (options_.listen && !accepting_) accept();
     timer_.expires_after(milliseconds(50));
     timer_.async_wait([this](error_code) {
       if (closing_) return;
       const auto now = std::chrono::steady_clock::now();
       for (const auto& [id, peer] : peers_) peer->tick(now);
       for (const auto& stream : incoming_) stream->expire(now);
+      connector_.tick(now);
       bury();
       tick();
     });
@@ -381,9 +299,8 @@ private:
   asio::io_context io_;
   stream::incoming::house home_;
   peer::surroundings around_;
-  asio::ip::tcp::acceptor acceptor_;
-  asio::local::stream_protocol::acceptor near_acceptor_;
   shm::poll_set rings_;
+  connector connector_;
   asio::steady_timer timer_;
   asio::executor_work_guard<asio::io_context::executor_type> work_;
   // Of the I/O thread:
@@ -391,7 +308,7 @@ private:
   std::vector<std::shared_ptr<stream::incoming>> incoming_, owing_; ///< owing_: acks
   std::vector<peer*> carrying_;                                     ///< acks
   std::vector<std::function<void()>> soon_;                         ///< what this thread has given itself to do
-  bool accepting_ = false, closing_ = false;
+  bool closing_ = false;
   std::atomic<std::thread::id> thread_id_{};
   std::thread thread_;
 };

@@ -29,6 +29,7 @@ public:
   raw_socket& operator=(raw_socket&&) = delete;
   ~raw_socket() { close(); }
 
+  [[nodiscard]] int fd() const { return fd_; }
   void close() {
     if (fd_ >= 0) ::close(std::exchange(fd_, -1));
   }
