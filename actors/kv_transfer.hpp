@@ -38,7 +38,7 @@ public:
     planner_actor planner;
     decode_actor decode;
   };
-  static constexpr int window = 4;
+  static constexpr int window = 16;
 
   kv_transfer(caf::actor_config& config, order o);
   behavior_type make_behavior() override;

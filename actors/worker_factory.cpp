@@ -26,7 +26,8 @@ result<worker_factory> worker_factory::open(const msg::assign& order, supervisor
   made.plan_ = std::make_shared<const cluster_plan>(std::move(plan));
   QUADRANT_TRY(made.endpoint_, transport::make_endpoint({.listen = !layout.processes.empty(),
                                                          .cluster_token = v->getToken().cStr(),
-                                                         .numerics_id = made.weights_->numerics_id()}));
+                                                         .numerics_id = made.weights_->numerics_id(),
+                                                         .shared_memory = layout.shared_memory == 1}));
   made.supervisor_ = std::move(supervisor);
   made.pump_ = std::move(pump);
   made.local_ = int(v->getWorkers().size());

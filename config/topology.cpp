@@ -42,6 +42,8 @@ constexpr setting settings[] = {
      "expert groups for decode; 0: on the attention workers"},
     {"experts", "threads", "threads", 0, 1024, &topology::experts_threads,
      "of a group's device; 0: the cores shared out"},
+    {"cluster", "shared_memory", "choice", 0, 1, &topology::shared_memory,
+     "1: tensors go over shared memory between processes of one machine; 0: over TCP there too"},
     {"cluster", "max_queued_requests", "requests", 1, 1 << 20, &topology::max_queued_requests,
      "waiting before new ones are refused"},
     {"cluster", "pin_threads", "cores a thread", 0, 1, &topology::pin_threads,

@@ -97,10 +97,10 @@ class actor_ping {
 public:
   explicit actor_ping(wire::placing cores)
       : other_([cores](const wire::raw_socket& control) {
-          wire::place_here(cores, false);
+          const wire::placement there(cores, false);
           live(control);
         }),
-        system_((wire::place_here(cores, true), config_)),
+        here_(cores, true), system_(config_),
         tcp_(std::move(transport::make_endpoint({.cluster_token = "bench", .shared_memory = false})).value()),
         shm_(std::move(transport::make_endpoint({.cluster_token = "bench"})).value()) {
     const auto hello = other_.greeting<greeting>();
@@ -155,6 +155,7 @@ private:
   }
 
   wire::forked other_; ///< before this process has a second thread
+  wire::placement here_;
   system_config config_;
   caf::actor_system system_;
   std::unique_ptr<transport::endpoint> tcp_, shm_;

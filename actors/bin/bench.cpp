@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "actors/bench/actor_ping.hpp"
+#include "actors/bench/kv_handover.hpp"
 #include "actors/bin/commands.hpp"
 #include "actors/bin/session.hpp"
 #include "actors/model_source.hpp"
@@ -129,6 +130,7 @@ int bench_model(model_flags& flags) {
 }
 
 struct transport_flags {
+  engine_flags engine;
   transport::bench::transport_bench_options options;
   bool as_json = false;
 };
@@ -163,6 +165,12 @@ int bench_transport(transport_flags& flags) {
   };
   for (const auto run : {transport::bench::bench_transport, actors::bench::bench_actor_ping})
     if (const auto done = run(flags.options); !done) return fail(done.error());
+  const auto chosen = flags.engine.options();
+  if (!chosen) return fail(chosen.error());
+  if (const auto done = actors::bench::bench_kv_handover(
+          {.model = chosen->model, .executable = chosen->executable, .how = flags.options});
+      !done)
+    return fail(done.error());
   if (measured > 0) return written();
   std::fprintf(stderr, "quadrant bench transport: no measurement's name holds '%s'\n", flags.options.only.c_str());
   return 2;
@@ -199,6 +207,7 @@ command add_bench(CLI::App& program) {
       ->check(CLI::Range(0, 1 << 20));
   auto* wire = app->add_subcommand("transport", "Tensor transfers against raw sockets and memcpy");
   const auto of_wire = std::make_shared<transport_flags>();
+  wire->add_option("--model", of_wire->engine.model, "of kv_handover (default: the model that comes with the program)");
   wire->add_flag("--json", of_wire->as_json, "one JSON object a line");
   wire->add_option("--only", of_wire->options.only, "those whose name holds this");
   wire->add_option("--rounds", of_wire->options.rounds, "in which the paths take turns")

@@ -59,8 +59,9 @@ def transfers_stand_beside_raw_sockets(program):
     both = {(name, path) for name in ("stream", "ping", "dispatch_combine") for path in ("raw", "tcp", "shm")}
     check({(m["name"], m["path"]) for m in lines} >= both | {("stream", "memcpy"), ("stream_checksum", "tcp"), ("ping_actor", "caf"),
                                                              ("ping_actor", "tcp"), ("ping_actor", "shm"), ("ping", "shm_woken"),
-                                                             ("stream", "loopback"), ("stream_checksum", "shm")}, lines)
-    check({m["bytes"] for m in lines} == {256, 4096, 8192, 65536, 1 << 20, 16 << 20}, lines)
+                                                             ("stream", "loopback"), ("stream_checksum", "shm"), ("kv_handover", "loopback"),
+                                                             ("kv_handover", "shm"), ("kv_handover", "tcp")}, lines)
+    check({m["bytes"] for m in lines if m["name"] != "kv_handover"} == {256, 4096, 8192, 65536, 1 << 20, 16 << 20}, lines)
     check(all(m["ratio_to_raw"] == m["cpu_ratio_to_raw"] == 1 for m in lines if m["path"] == "raw"), lines)
     check({m["name"] for m in lines_of(program, "bench", "transport", "--rounds", 1, "--only", "ping_a", "--cores", "free")} == {"ping_actor"}, "--only")
     status, out, err = call(program, "bench", "transport", "--only", "no such name")

@@ -7,7 +7,6 @@
 #include <exception>
 #include <system_error>
 
-#include <sched.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -61,18 +60,22 @@ double forked::cpu_seconds() const {
   return seconds_of(clock);
 }
 
-void place_here(placing p, bool first) {
-  cpu_set_t all, one;
-  if (p == placing::free || sched_getaffinity(0, sizeof all, &all) != 0) return;
+placement::placement(placing p, bool first) {
+  if (p == placing::free || sched_getaffinity(0, sizeof before_, &before_) != 0) return;
   int at = -1;
   for (int core = 0; core < CPU_SETSIZE; ++core) {
-    if (!CPU_ISSET(std::size_t(core), &all)) continue;
+    if (!CPU_ISSET(std::size_t(core), &before_)) continue;
     at = core;
     if (first || p == placing::together) break; // else the last one
   }
+  cpu_set_t one;
   CPU_ZERO(&one);
   CPU_SET(std::size_t(at), &one);
-  sched_setaffinity(0, sizeof one, &one);
+  placed_ = sched_setaffinity(0, sizeof one, &one) == 0;
+}
+
+placement::~placement() {
+  if (placed_) sched_setaffinity(0, sizeof before_, &before_);
 }
 
 double own_cpu_seconds() { return seconds_of(CLOCK_PROCESS_CPUTIME_ID); }

@@ -5,6 +5,7 @@
 #include <functional>
 #include <span>
 
+#include <sched.h>
 #include <sys/types.h>
 
 #include "transport/bench/raw_socket.hpp"
@@ -39,7 +40,17 @@ double own_cpu_seconds();
 
 /// Which cores two processes run on.
 enum class placing { apart, together, free }; ///< a core each, both on one, or as the scheduler likes
-/// This thread, and those that it makes. first: of the two processes.
-void place_here(placing p, bool first);
+/// This thread, and those that it makes, while this lives. first: of the two processes.
+class placement {
+public:
+  placement(placing p, bool first);
+  ~placement();
+  placement(const placement&) = delete;
+  placement& operator=(const placement&) = delete;
+
+private:
+  cpu_set_t before_{};
+  bool placed_ = false;
+};
 
 } // namespace quadrant::transport::bench

@@ -42,7 +42,7 @@ struct greeting {
 
 /// The life of the other process.
 void live(placing cores, const raw_socket& control) {
-  place_here(cores, false);
+  const placement here(cores, false);
   greeting hello;
   std::vector<std::byte> memory(memory_bytes);
   const auto listener = raw_socket::listen_on_loopback();

@@ -44,8 +44,8 @@ std::uint64_t place_of(std::uint64_t n, std::uint64_t bytes, std::uint64_t size)
 class transport_bench {
 public:
   explicit transport_bench(const transport_bench_options& options)
-      : options_(options), peer_(options.cores), memory_(memory_bytes), other_(memory_bytes) {
-    place_here(options.cores, true);
+      : options_(options), peer_(options.cores), here_only_(options.cores, true), memory_(memory_bytes),
+        other_(memory_bytes) {
     std::ranges::fill(memory_, std::byte{1});
     std::ranges::fill(other_, std::byte{2});
     here_ = std::make_unique<taker>(other_, endpoint_options{.listen = false});
@@ -340,6 +340,7 @@ private:
 
   const transport_bench_options& options_;
   peer_process peer_; ///< before this process has a second thread
+  placement here_only_;
   std::vector<std::byte> memory_, other_;
   exchange exchange_;
   std::unique_ptr<taker> here_;

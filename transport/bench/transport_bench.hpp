@@ -6,6 +6,7 @@
 //   dispatch_combine 16 rows there and 16 back, all at once: four callers, four expert groups; raw: a socket each, epoll
 //   ping             a message there and one back, from handler to handler; raw: send, recv, send, recv
 //   ping_actor       from actor to actor (actors/bench/), beside CAF's own remoting
+//   kv_handover      from a prefill's last token to decode's first, of one process and of two (actors/bench/)
 // Threads one owner; the process must have one thread when it starts
 #pragma once
 #include <cstdint>

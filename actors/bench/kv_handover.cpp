@@ -1,0 +1,142 @@
+#include "actors/bench/kv_handover.hpp"
+
+#include <future>
+#include <memory>
+#include <system_error>
+#include <vector>
+
+#include "actors/cluster_plan.hpp"
+#include "actors/engine.hpp"
+#include "actors/model_source.hpp"
+#include "config/progress.hpp"
+#include "transport/bench/figures.hpp"
+#include "transport/bench/raw_socket.hpp"
+
+namespace quadrant::actors::bench {
+namespace {
+
+namespace wire = transport::bench;
+
+constexpr std::int32_t chunk = 256, last_chunk = 108, prompt = 7 * chunk + last_chunk, requests = 5; ///< a round
+
+/// GB/s of one socket, blocking send and recv, over loopback.
+double raw_gb_s() {
+  constexpr std::size_t bytes = 1 << 20, count = 128;
+  const wire::forked other([](const wire::raw_socket& control) {
+    std::vector<std::byte> memory(bytes);
+    const auto listener = wire::raw_socket::listen_on_loopback();
+    const auto port = listener.port();
+    control.send_all(std::as_bytes(std::span(&port, 1)));
+    const auto s = listener.accept();
+    for (std::size_t i = 0; i < count; ++i)
+      if (!s.receive_all(memory)) return;
+    s.send_all(std::span(memory).first(1));
+    (void)s.receive_all(memory); // until the other side has seen it
+  });
+  const auto s = wire::raw_socket::connect_to_loopback(other.greeting<std::uint16_t>());
+  const std::vector<std::byte> memory(bytes);
+  std::byte one{};
+  const auto start = wire::now_us();
+  for (std::size_t i = 0; i < count; ++i) s.send_all(memory);
+  if (!s.receive_all(std::span(&one, 1))) throw std::system_error(ECONNRESET, std::generic_category());
+  return double(bytes * count) / (wire::now_us() - start) * 1e-3;
+}
+
+/// Notes when the first two tokens come.
+class stopwatch final : public token_sink {
+public:
+  void token(std::int32_t index, std::int32_t, std::uint64_t) override {
+    if (index < 2) at_[index] = wire::now_us();
+  }
+  void finished(finish) override { ended_.set_value({}); }
+  void failed(const failure& why) override { ended_.set_value(why); }
+
+  /// From the first token to the second.
+  result<double> wait() {
+    auto ended = ended_.get_future();
+    if (ended.wait_for(std::chrono::seconds(60)) != std::future_status::ready)
+      return {errc::deadline, "an answer did not end"};
+    QUADRANT_TRY_VOID(ended.get());
+    return at_[1] - at_[0];
+  }
+
+private:
+  double at_[2] = {};
+  std::promise<result<void>> ended_;
+};
+
+/// One cluster, and what its requests saw.
+struct path {
+  std::string name;
+  std::unique_ptr<engine> cluster;
+  std::vector<double> us;
+};
+
+result<path> start(const kv_handover_options& options, const char* name, bool two_processes, bool shared_memory) {
+  engine_options o{.model = options.model, .executable = options.executable};
+  o.layout.prefill_chunk_tokens = o.layout.prefill_micro_batch_tokens = chunk;
+  o.layout.shared_memory = shared_memory ? 1 : 0;
+  if (two_processes) o.layout.processes = {{"prefill", {"prefill.0.0"}}, {"decode", {"decode.0"}}};
+  path p{.name = name, .cluster = {}, .us = {}};
+  QUADRANT_TRY(p.cluster, engine::start(std::move(o)));
+  return p;
+}
+
+/// Bytes of KV that the last chunk completes, its open block with it.
+result<std::uint64_t> last_chunk_bytes(const kv_handover_options& options) {
+  QUADRANT_TRY(const auto weights, open_model(options.model, gpu::precision::w4a8));
+  QUADRANT_TRY(const auto plan, cluster_plan::make({}, weights->config(), weights->numerics()));
+  const auto spec = plan.shard_of({role::decode, 0, 0});
+  const auto kv = model::kv_layout_of(plan.config(), spec, *model::shape_of(plan.config(), spec), plan.numerics(), 1);
+  const auto blocks = (prompt + gpu::block_tokens - 1) / gpu::block_tokens - (prompt - last_chunk) / gpu::block_tokens;
+  return std::uint64_t(blocks) * kv.pool_bytes();
+}
+
+} // namespace
+
+result<void> bench_kv_handover(const kv_handover_options& options) {
+  if (std::string("kv_handover").find(options.how.only) == std::string::npos) return {};
+  double raw = 0;
+  try {
+    std::vector<double> rates;
+    for (int i = 0; i < 5; ++i) rates.push_back(raw_gb_s());
+    raw = wire::median(rates);
+  } catch (const std::system_error& e) {
+    return {errc::unavailable, std::string("the benchmark of hand-overs cannot run: ") + e.what()};
+  }
+  QUADRANT_TRY(const auto bytes, last_chunk_bytes(options));
+  std::vector<path> paths;
+  for (const auto& [name, two, near] :
+       {std::tuple("loopback", false, true), {"shm", true, true}, {"tcp", true, false}}) {
+    QUADRANT_TRY(auto p, start(options, name, two, near));
+    paths.push_back(std::move(p));
+  }
+  std::int32_t seed = 0;
+  for (int round = -1; round < options.how.rounds; ++round) { // the first is for connections and pages
+    progress::report("measuring kv_handover", std::uint64_t(std::max(0, round)), std::uint64_t(options.how.rounds),
+                     "rounds");
+    for (auto& p : paths)
+      for (std::int32_t i = 0; i < requests; ++i) {
+        generation what{.max_new_tokens = 4};
+        for (std::int32_t t = 0; t < prompt; ++t)
+          what.tokens.push_back((t * 31 + ++seed) % (p.cluster->config().vocab_size / 2));
+        const auto sink = std::make_shared<stopwatch>();
+        p.cluster->submit(std::move(what), sink);
+        QUADRANT_TRY(const auto us, sink->wait());
+        if (round >= 0) p.us.push_back(us);
+      }
+  }
+  progress::clear();
+  const auto expected = wire::median(paths[0].us) + double(bytes) / raw * 1e-3;
+  for (const auto& p : paths)
+    options.how.measured({.name = "kv_handover",
+                          .path = p.name,
+                          .bytes = bytes,
+                          .p50_us = wire::median(p.us),
+                          .p99_us = wire::part(p.us, 0.99),
+                          .gb_s = raw,
+                          .ratio_to_raw = wire::median(p.us) / expected});
+  return {};
+}
+
+} // namespace quadrant::actors::bench
