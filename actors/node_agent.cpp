@@ -54,6 +54,9 @@ node_agent::behavior_type node_agent::make_behavior() {
                   const auto books = endpoint_->books();
                   write_gauges(b, {{"transfers_in_flight", double(books.transfers_in_flight)},
                                    {"bytes_sent", double(books.bytes_sent)},
+                                   {"streams", double(books.peers)},
+                                   {"streams_shm", double(books.over_shared_memory)},
+                                   {"streams_rdma", double(books.over_rdma)},
                                    {"bytes_received", double(books.bytes_received)},
                                    {"memory_regions", double(books.regions)}});
                 },

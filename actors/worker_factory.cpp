@@ -27,6 +27,7 @@ result<worker_factory> worker_factory::open(const msg::assign& order, supervisor
   QUADRANT_TRY(made.endpoint_, transport::make_endpoint({.listen = !layout.processes.empty(),
                                                          .cluster_token = v->getToken().cStr(),
                                                          .numerics_id = made.weights_->numerics_id(),
+                                                         .rdma = layout.rdma == 1,
                                                          .shared_memory = layout.shared_memory == 1}));
   made.supervisor_ = std::move(supervisor);
   made.pump_ = std::move(pump);

@@ -44,6 +44,8 @@ constexpr setting settings[] = {
      "of a group's device; 0: the cores shared out"},
     {"cluster", "shared_memory", "choice", 0, 1, &topology::shared_memory,
      "1: tensors go over shared memory between processes of one machine; 0: over TCP there too"},
+    {"cluster", "rdma", "choice", 0, 1, &topology::rdma,
+     "1: tensors go over RDMA between processes that both have a device; 0: over TCP there too"},
     {"cluster", "max_queued_requests", "requests", 1, 1 << 20, &topology::max_queued_requests,
      "waiting before new ones are refused"},
     {"cluster", "pin_threads", "cores a thread", 0, 1, &topology::pin_threads,

@@ -46,6 +46,7 @@ struct topology {
 
   std::int64_t pin_threads = 0;
   std::int64_t shared_memory = 1;
+  std::int64_t rdma = 1;
   std::int64_t max_queued_requests = 1024;
 
   std::vector<process_spec> processes; ///< empty: everything in one process

@@ -28,7 +28,7 @@ class connector {
 public:
   using time_point = std::chrono::steady_clock::time_point;
 
-  connector(boost::asio::io_context& io, const endpoint_options& options, std::uint64_t self, shm::poll_set& rings,
+  connector(boost::asio::io_context& io, const endpoint_options& options, std::uint64_t self, stream::poll_set& rings,
             std::function<void(std::unique_ptr<stream::byte_stream>)> opened)
       : io_(io), options_(options), self_(self), rings_(rings), opened_(std::move(opened)), acceptor_(io),
         near_acceptor_(io) {}
@@ -49,7 +49,7 @@ private:
   boost::asio::io_context& io_;
   const endpoint_options& options_;
   std::uint64_t self_;
-  shm::poll_set& rings_;
+  stream::poll_set& rings_;
   std::function<void(std::unique_ptr<stream::byte_stream>)> opened_;
   boost::asio::ip::tcp::acceptor acceptor_;
   boost::asio::local::stream_protocol::acceptor near_acceptor_;

@@ -44,6 +44,8 @@ proof prove(std::string_view token, side who, const meeting& about) {
   put(text, about.numerics);
   text.insert(text.end(), about.by_listener.begin(), about.by_listener.end());
   text.insert(text.end(), about.by_dialler.begin(), about.by_dialler.end());
+  text.insert(text.end(), about.offer_of_dialler.begin(), about.offer_of_dialler.end());
+  text.insert(text.end(), about.offer_of_listener.begin(), about.offer_of_listener.end());
   proof answer{};
   unsigned size = 0;
   QCHECK(HMAC(EVP_sha256(), token.data(), int(token.size()), reinterpret_cast<const unsigned char*>(text.data()),
@@ -62,6 +64,7 @@ std::vector<std::byte> encode(const hello& h) {
   put(bytes, h.numerics);
   bytes.insert(bytes.end(), h.asked.begin(), h.asked.end());
   bytes.insert(bytes.end(), h.answer.begin(), h.answer.end());
+  bytes.insert(bytes.end(), h.offer.begin(), h.offer.end());
   return bytes;
 }
 
@@ -73,6 +76,7 @@ result<hello> decode_hello(std::span<const std::byte, hello_bytes> bytes) {
           .numerics = get<std::uint64_t>(bytes, 24)};
   std::memcpy(h.asked.data(), bytes.data() + 32, challenge_bytes);
   std::memcpy(h.answer.data(), bytes.data() + 32 + challenge_bytes, proof_bytes);
+  std::memcpy(h.offer.data(), bytes.data() + 32 + challenge_bytes + proof_bytes, upgrade_offer_bytes);
   return h;
 }
 
@@ -83,6 +87,7 @@ std::vector<std::byte> encode(const welcome& w) {
   put(bytes, w.credits);
   put(bytes, std::uint32_t{0});
   bytes.insert(bytes.end(), w.answer.begin(), w.answer.end());
+  bytes.insert(bytes.end(), w.offer.begin(), w.offer.end());
   return bytes;
 }
 
@@ -92,6 +97,7 @@ result<welcome> decode_welcome(std::span<const std::byte, welcome_bytes> bytes) 
   welcome w{.outcome = verdict(get<std::uint32_t>(bytes, 4)), .credits = get<std::uint32_t>(bytes, 8)};
   if (w.credits == 0 || get<std::uint32_t>(bytes, 12) != 0) return broken("a malformed answer to a hello");
   std::memcpy(w.answer.data(), bytes.data() + 16, proof_bytes);
+  std::memcpy(w.offer.data(), bytes.data() + 16 + proof_bytes, upgrade_offer_bytes);
   return w;
 }
 

@@ -2,13 +2,14 @@
 //
 //   listener ─▶ challenge[32]                                random; new for each connection
 //   dialler  ─▶ hello    magic u32 | version u32 | dialler u64 | listener u64 | numerics u64
-//                        | challenge[32] | proof[32]
-//   listener ─▶ welcome  magic u32 | verdict u32 | credits u32 | 0 u32 | proof[32]
+//                        | challenge[32] | proof[32] | offer[48]
+//   listener ─▶ welcome  magic u32 | verdict u32 | credits u32 | 0 u32 | proof[32] | offer[48]
 //                        verdict 0: come in; else why not, and the stream ends
 //                        proof: HMAC-SHA256(token, side u64 | dialler u64 | listener u64 | numerics u64 | both
-//                        challenges): each side proves to the other that it holds the token, and that it is the
+//                        challenges | both offers): each side proves to the other that it holds the token, and that it is the
 //                        endpoint that was meant
 //                        credits: how many transfers may be begun and not yet answered
+//                        offer: of another way to go on (stream/upgrade.hpp), taken where both make one; else zeros
 //   dialler  ─▶ piece    head u32=1 | inbox u32 | id u64 | message bytes u32 | slices u32 | flags u32 | piece u32
 //                        | pieces u32 | 0 u32 | floor u64 | after u64 | checksum u64, then slices × (key u64 | offset
 //                        u64 | bytes u64), the message, the bytes of each slice
@@ -37,15 +38,17 @@
 namespace quadrant::transport {
 
 inline constexpr std::uint32_t frame_magic = 0x54524451; // "QDRT"
-inline constexpr std::uint32_t frame_version = 4;
-inline constexpr std::size_t challenge_bytes = 32, proof_bytes = 32;
-inline constexpr std::size_t hello_bytes = 32 + challenge_bytes + proof_bytes, welcome_bytes = 16 + proof_bytes;
+inline constexpr std::uint32_t frame_version = 5;
+inline constexpr std::size_t challenge_bytes = 32, proof_bytes = 32, upgrade_offer_bytes = 48;
+inline constexpr std::size_t hello_bytes = 32 + challenge_bytes + proof_bytes + upgrade_offer_bytes,
+                             welcome_bytes = 16 + proof_bytes + upgrade_offer_bytes;
 inline constexpr std::size_t transfer_head_bytes = 64, slice_entry_bytes = 24, ack_head_bytes = 24, ask_bytes = 32,
                              max_ack_text = 512;
 inline constexpr std::uint32_t max_pieces = 1 << 16;
 
 using challenge = std::array<std::byte, challenge_bytes>;
 using proof = std::array<std::byte, proof_bytes>;
+using upgrade_offer = std::array<std::byte, upgrade_offer_bytes>;
 
 challenge random_challenge();
 
@@ -53,6 +56,7 @@ challenge random_challenge();
 struct meeting {
   std::uint64_t dialler = 0, listener = 0, numerics = 0;
   challenge by_listener{}, by_dialler{};
+  upgrade_offer offer_of_dialler{}, offer_of_listener{}; ///< the listener's is not known to the dialler's proof
 };
 enum class side : std::uint8_t { dialler = 1, listener = 2 };
 proof prove(std::string_view token, side who, const meeting& about);
@@ -63,6 +67,7 @@ struct hello {
   std::uint64_t dialler = 0, listener = 0, numerics = 0;
   challenge asked{};
   proof answer{};
+  upgrade_offer offer{};
 };
 std::vector<std::byte> encode(const hello& h);
 result<hello> decode_hello(std::span<const std::byte, hello_bytes> bytes);
@@ -72,6 +77,7 @@ struct welcome {
   verdict outcome = verdict::welcome;
   std::uint32_t credits = 1024;
   proof answer{};
+  upgrade_offer offer{};
 };
 std::vector<std::byte> encode(const welcome& w);
 result<welcome> decode_welcome(std::span<const std::byte, welcome_bytes> bytes);

@@ -16,6 +16,9 @@
 #include "transport/endpoint.hpp"
 #include "transport/peer.hpp"
 #include "transport/stream/incoming.hpp"
+#ifdef QUADRANT_RDMA
+#include "transport/rdma/queue_stream.hpp"
+#endif
 
 namespace quadrant::transport {
 namespace {
@@ -70,13 +73,20 @@ public:
                     for (const auto& stream : incoming_)
                       if (stream->id() == lane) stream->close();
                   },
+              .make_upgrade = [this] { return make_upgrade(); },
               .credits = options_.credits},
-        around_{.dial = [this](const address& to,
-                               stream::outgoing::dialled done) { return connector_.dial(to, std::move(done)); },
+        around_{.dial = {.dial = [this](const address& to,
+                                        stream::outgoing::dialled done) { return connector_.dial(to, std::move(done)); },
+                         .make_upgrade = [this] { return make_upgrade(); }},
                 .self = home_.self,
                 .bulk = bulk_,
                 .credits_out = credits_out_,
                 .sent = [this](std::uint64_t n) { bytes_sent_ += n; },
+                .no_upgrade =
+                    [this](const failure& why) {
+                      log::warn("transport", "no RDMA any more: " + why.message);
+                      options_.rdma = false;
+                    },
                 .connections = std::max<std::size_t>(1, options_.connections),
                 .credits = options_.credits},
         connector_(io_, options_, self_.endpoint, rings_,
@@ -87,9 +97,24 @@ public:
     if (options_.listen) {
       QUADRANT_TRY(self_.port, connector_.listen());
     }
+#ifdef QUADRANT_RDMA
+    if (options_.rdma) {
+      auto found = rdma::device::open();
+      if (found) rdma_ = std::move(*found);
+      options_.rdma = rdma_ != nullptr;
+    }
+#endif
     tick();
     thread_ = std::thread([this] { serve(); });
     return {};
+  }
+
+  /// A way over RDMA for a connection; null where there is none.
+  std::unique_ptr<stream::upgrade> make_upgrade() {
+#ifdef QUADRANT_RDMA
+    if (options_.rdma) return rdma::make_queue_upgrade(rdma_, rings_, io_.get_executor());
+#endif
+    return nullptr;
   }
 
   ~process_endpoint() override {
@@ -131,9 +156,9 @@ public:
       };
       if (closing_) return finish(failure{errc::cancelled, "this endpoint is closing"});
       auto& peer = peer_of(to.endpoint);
-      const auto before = peer.streams();
+      const auto before = peer.streams().size();
       peer.submit(to, handle, std::move(what), std::move(finish));
-      if (peer.streams() != before) count_streams();
+      if (peer.streams().size() != before) count_streams();
     });
     return handle;
   }
@@ -161,6 +186,8 @@ public:
             .transfers_in_flight = in_flight_,
             .regions = regions_.size(),
             .peers = streams_,
+            .over_shared_memory = near_streams_,
+            .over_rdma = rdma_streams_,
             .credits_out = credits_out_};
   }
 
@@ -254,8 +281,16 @@ private:
   }
 
   void count_streams() {
-    streams_ = incoming_.size();
-    for (const auto& [id, peer] : peers_) streams_ += peer->streams();
+    std::uint64_t all = 0, near = 0, far = 0;
+    const auto count = [&](std::string_view path) {
+      ++all;
+      near += path == "shm" ? 1 : 0;
+      far += path == "rdma" ? 1 : 0;
+    };
+    for (const auto& in : incoming_) count(in->path());
+    for (const auto& [id, peer] : peers_)
+      for (const auto& out : peer->streams()) count(out->path());
+    streams_ = all, near_streams_ = near, rdma_streams_ = far;
   }
 
   void take_in(std::unique_ptr<stream::byte_stream> connection) {
@@ -293,13 +328,16 @@ private:
   address self_;
   region_table regions_;
   inbox_table inboxes_;
-  std::atomic<std::uint64_t> bytes_sent_{0}, bytes_received_{0}, in_flight_{0}, streams_{0}, credits_out_{0},
+  std::atomic<std::uint64_t> bytes_sent_{0}, bytes_received_{0}, in_flight_{0}, streams_{0}, near_streams_{0}, rdma_streams_{0}, credits_out_{0},
       handles_{0};
   stream::bulk_count bulk_;
   asio::io_context io_;
   stream::incoming::house home_;
   peer::surroundings around_;
-  shm::poll_set rings_;
+  stream::poll_set rings_;
+#ifdef QUADRANT_RDMA
+  std::shared_ptr<rdma::device> rdma_;
+#endif
   connector connector_;
   asio::steady_timer timer_;
   asio::executor_work_guard<asio::io_context::executor_type> work_;

@@ -43,7 +43,8 @@ void peer::open_stream() {
                                      pump();
                                    },
                                .lost = [this, id](const failure& why) { lost(id, why); },
-                               .sent = around_.sent}));
+                               .sent = around_.sent,
+                            .no_upgrade = around_.no_upgrade}));
   next_try_ = steady_clock::now() + retry_after;
   const auto stream = streams_.back(); // it may fail at once
   stream->connect();
@@ -102,7 +103,5 @@ void peer::tick(time_point now) {
     ask(now - ask_after);
   }
 }
-
-std::size_t peer::streams() const noexcept { return streams_.size(); }
 
 } // namespace quadrant::transport

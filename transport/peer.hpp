@@ -25,11 +25,12 @@ public:
   using time_point = std::chrono::steady_clock::time_point;
   /// What all peers of an endpoint share.
   struct surroundings {
-    stream::outgoing::dial_fn dial;
+    stream::outgoing::dialling dial;
     const stream::identity& self;
     stream::bulk_count& bulk;
     std::atomic<std::uint64_t>& credits_out;
     std::function<void(std::uint64_t bytes)> sent;
+    std::function<void(const failure&)> no_upgrade;
     std::size_t connections = 1;
     std::uint32_t credits = 1024; ///< that a peer gets
     std::uint64_t lanes = 0;      ///< ids given
@@ -48,7 +49,7 @@ public:
   void fail(const failure& why);
   void tick(time_point now);
   /// Open streams.
-  [[nodiscard]] std::size_t streams() const noexcept;
+  [[nodiscard]] const std::vector<std::shared_ptr<stream::outgoing>>& streams() const noexcept { return streams_; }
   [[nodiscard]] class intake& intake() noexcept { return intake_; }
   /// The last stream from there has ended: what comes over a new one is a new life.
   void forget_arrivals() { intake_ = transport::intake(around_.credits); }

@@ -50,10 +50,13 @@ public:
     std::ranges::fill(other_, std::byte{2});
     here_ = std::make_unique<taker>(other_, endpoint_options{.listen = false});
     loopback_ = {.wire = &here_->wire(), .to = here_->what()};
-    open(tcp_, {.cluster_token = "bench", .shared_memory = false}, peer_.awake());
+    open(tcp_, {.cluster_token = "bench", .rdma = false, .shared_memory = false}, peer_.awake());
+    open(rdma_, {.cluster_token = "bench", .shared_memory = false}, peer_.awake());
     open(shm_, {.cluster_token = "bench"}, peer_.awake());
     open(woken_, {.cluster_token = "bench", .busy_poll = std::chrono::microseconds(0)}, peer_.asleep());
     join(loopback_);
+    flow_of(rdma_, 1, 1, 1, false);
+    has_rdma_ = rdma_.wire->books().over_rdma > 0; // this machine has a device
   }
 
   void run_all() {
@@ -122,42 +125,59 @@ private:
     }
   }
 
+  struct lane {
+    std::string name, path;
+    path_run run;
+  };
+  void measure(std::vector<lane> lanes, std::uint64_t bytes, bool latency) {
+    std::erase_if(lanes, [this](const lane& l) { return l.path == "rdma" && !has_rdma_; });
+    std::vector<std::pair<std::string, std::string>> names;
+    std::vector<path_run> paths;
+    for (auto& l : lanes) names.emplace_back(l.name, l.path), paths.push_back(std::move(l.run));
+    take_turns(names, paths, bytes, latency);
+  }
+
   void stream(std::uint64_t bytes) {
     if (!wanted("stream") && !wanted("stream_checksum")) return;
-    take_turns({{"stream", "raw"},
-                {"stream", "memcpy"},
-                {"stream", "loopback"},
-                {"stream", "tcp"},
-                {"stream_checksum", "tcp"},
-                {"stream", "shm"},
-                {"stream_checksum", "shm"}},
-               {[this](std::uint64_t n) { return raw_stream(n); }, [this](std::uint64_t n) { return copies(n); },
-                [this](std::uint64_t n) { return transfers(loopback_, n, false); },
-                [this](std::uint64_t n) { return transfers(tcp_, n, false); },
-                [this](std::uint64_t n) { return transfers(tcp_, n, true); },
-                [this](std::uint64_t n) { return transfers(shm_, n, false); },
-                [this](std::uint64_t n) { return transfers(shm_, n, true); }},
-               bytes, false);
+    const auto over = [this](const route& r, bool checksum) {
+      return [this, &r, checksum](std::uint64_t n) { return transfers(r, n, checksum); };
+    };
+    measure({{"stream", "raw", [this](std::uint64_t n) { return raw_stream(n); }},
+             {"stream", "memcpy", [this](std::uint64_t n) { return copies(n); }},
+             {"stream", "loopback", over(loopback_, false)},
+             {"stream", "tcp", over(tcp_, false)},
+             {"stream_checksum", "tcp", over(tcp_, true)},
+             {"stream", "shm", over(shm_, false)},
+             {"stream_checksum", "shm", over(shm_, true)},
+             {"stream", "rdma", over(rdma_, false)}},
+            bytes, false);
   }
 
   void ping(std::uint64_t bytes) {
     if (!wanted("ping")) return;
-    const auto over = [this](route& r) {
+    const auto over = [this](const route& r) {
       return [this, &r](std::uint64_t n) { return exchanges({.over = &r, .bytes = n, .rounds = pings}); };
     };
-    take_turns({{"ping", "raw"}, {"ping", "tcp"}, {"ping", "shm"}, {"ping", "shm_woken"}},
-               {[this](std::uint64_t n) { return raw_ping(n); }, over(tcp_), over(shm_), over(woken_)}, bytes, true);
+    measure({{"ping", "raw", [this](std::uint64_t n) { return raw_ping(n); }},
+             {"ping", "tcp", over(tcp_)},
+             {"ping", "shm", over(shm_)},
+             {"ping", "shm_woken", over(woken_)},
+             {"ping", "rdma", over(rdma_)}},
+            bytes, true);
   }
 
   void dispatch_combine(std::uint64_t bytes) {
     if (!wanted("dispatch_combine")) return;
-    const auto over = [this](route& r) {
+    const auto over = [this](const route& r) {
       return [this, &r](std::uint64_t n) {
         return exchanges({.over = &r, .pairs = pairs, .bytes = n, .has_rows = true, .rounds = row_rounds});
       };
     };
-    take_turns({{"dispatch_combine", "raw"}, {"dispatch_combine", "tcp"}, {"dispatch_combine", "shm"}},
-               {[this](std::uint64_t n) { return raw_rounds(n); }, over(tcp_), over(shm_)}, bytes, true);
+    measure({{"dispatch_combine", "raw", [this](std::uint64_t n) { return raw_rounds(n); }},
+             {"dispatch_combine", "tcp", over(tcp_)},
+             {"dispatch_combine", "shm", over(shm_)},
+             {"dispatch_combine", "rdma", over(rdma_)}},
+            bytes, true);
   }
 
   /// Times fn, which moves `bytes` in all; both processes count.
@@ -344,7 +364,8 @@ private:
   std::vector<std::byte> memory_, other_;
   exchange exchange_;
   std::unique_ptr<taker> here_;
-  route loopback_, tcp_, shm_, woken_; ///< the last: they end before what their inboxes use
+  bool has_rdma_ = false;
+  route loopback_, tcp_, shm_, woken_, rdma_; ///< the last: they end before what their inboxes use
 };
 
 } // namespace

@@ -20,7 +20,7 @@
 namespace quadrant::transport::bench {
 
 struct measurement {
-  std::string name, path;        ///< path: raw, memcpy, loopback, tcp, shm, shm_woken (nobody looks on), caf
+  std::string name, path;        ///< path: raw, memcpy, loopback, tcp, shm, shm_woken (nobody looks on), rdma, caf
   std::uint64_t bytes = 0;       ///< of a transfer
   double p50_us = 0, p99_us = 0; ///< of one transfer alone, until it is acknowledged; ping: until the answer
   double gb_s = 0;               ///< 10^9 bytes of slices a second

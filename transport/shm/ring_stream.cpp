@@ -69,7 +69,7 @@ asio::local::stream_protocol::endpoint place_of(std::uint64_t endpoint) {
   return {std::string(name, std::size_t(n))};
 }
 
-result<std::unique_ptr<stream::byte_stream>> ring_stream::dial(socket connected, poll_set& set) {
+result<std::unique_ptr<stream::byte_stream>> ring_stream::dial(socket connected, stream::poll_set& set) {
   const descriptor memory(::memfd_create("quadrant-ring", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (memory.fd < 0 || ::ftruncate(memory.fd, off_t(total_bytes)) != 0) return cannot("it cannot be made");
   if (::fcntl(memory.fd, F_ADD_SEALS, seals) != 0) return cannot("it cannot be sealed");
@@ -92,7 +92,7 @@ result<std::unique_ptr<stream::byte_stream>> ring_stream::dial(socket connected,
   return std::unique_ptr<byte_stream>(new ring_stream(std::move(connected), set, std::move(mapped), true));
 }
 
-result<std::unique_ptr<stream::byte_stream>> ring_stream::accept(socket connected, poll_set& set) {
+result<std::unique_ptr<stream::byte_stream>> ring_stream::accept(socket connected, stream::poll_set& set) {
   std::byte one{};
   iovec text{&one, 1};
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
@@ -119,10 +119,10 @@ result<std::unique_ptr<stream::byte_stream>> ring_stream::accept(socket connecte
   return std::unique_ptr<byte_stream>(new ring_stream(std::move(connected), set, std::move(mapped), false));
 }
 
-ring_stream::ring_stream(socket connected, poll_set& set, std::unique_ptr<mapping> memory, bool dialler)
+ring_stream::ring_stream(socket connected, stream::poll_set& set, std::unique_ptr<mapping> memory, bool dialler)
     : socket_(std::move(connected)), set_(set), memory_(std::move(memory)),
       out_(memory_->head(dialler), memory_->bytes(dialler)), in_(memory_->head(!dialler), memory_->bytes(!dialler)) {
-  set_.rings_.push_back(this);
+  set_.add(*this);
   error_code ignored;
   socket_.non_blocking(true, ignored);
   watch_socket();
@@ -130,8 +130,7 @@ ring_stream::ring_stream(socket connected, poll_set& set, std::unique_ptr<mappin
 
 ring_stream::~ring_stream() {
   *lives_ = false;
-  for (auto& ring : set_.rings_)
-    if (ring == this) ring = nullptr;
+  set_.remove(*this);
 }
 
 /// A byte there is a call to look at the rings: that this thread runs at all is enough.
@@ -261,25 +260,6 @@ bool ring_stream::prepare_to_sleep() {
   return !can_read && !can_write;
 }
 
-std::size_t poll_set::poll() {
-  std::size_t done = 0;
-  for (std::size_t i = 0; i < rings_.size(); ++i) // a handler may add one, or end one
-    if (rings_[i] != nullptr) done += rings_[i]->poll();
-  std::erase(rings_, nullptr);
-  return done;
-}
-
-bool poll_set::shares_core() const {
-  const int core = ::sched_getcpu();
-  return std::ranges::any_of(
-      rings_, [&](const auto* ring) { return ring != nullptr && ring->read_done_ && ring->in_.writer_core() == core; });
-}
-
-bool poll_set::prepare_to_sleep() {
-  bool may = true;
-  for (auto* ring : rings_)
-    if (ring != nullptr && !ring->prepare_to_sleep()) may = false;
-  return may;
-}
+bool ring_stream::shares_core() const { return read_done_ && in_.writer_core() == ::sched_getcpu(); }
 
 } // namespace quadrant::transport::shm

@@ -19,39 +19,23 @@
 #include "config/result.hpp"
 #include "transport/shm/ring.hpp"
 #include "transport/stream/byte_stream.hpp"
+#include "transport/stream/poll_set.hpp"
 
 namespace quadrant::transport::shm {
-
-class ring_stream;
-
-/// The rings that a thread looks at.
-class poll_set {
-public:
-  /// Runs what can be done; returns how much that was.
-  std::size_t poll();
-  /// Before the thread sleeps: false where there is something to do after all.
-  bool prepare_to_sleep();
-  /// Did a writer last run on this very core? Then it cannot write while this thread looks.
-  [[nodiscard]] bool shares_core() const;
-
-private:
-  friend class ring_stream;
-  std::vector<ring_stream*> rings_; ///< null: gone, while poll() runs
-};
 
 /// Where an endpoint of this machine can be found; a name of the abstract namespace.
 boost::asio::local::stream_protocol::endpoint place_of(std::uint64_t endpoint);
 
-class ring_stream final : public stream::byte_stream {
+class ring_stream final : public stream::byte_stream, public stream::pollable {
 public:
   using socket = boost::asio::local::stream_protocol::socket;
 
   /// Makes the memory and sends it through the socket, which is connected.
   /// Errors  errc::unavailable: no memory, or the other side is gone
-  static result<std::unique_ptr<byte_stream>> dial(socket connected, poll_set& set);
+  static result<std::unique_ptr<byte_stream>> dial(socket connected, stream::poll_set& set);
   /// Takes the memory that the dialler sends; the socket must be readable.
   /// Errors  errc::corrupt: what came is no such memory
-  static result<std::unique_ptr<byte_stream>> accept(socket connected, poll_set& set);
+  static result<std::unique_ptr<byte_stream>> accept(socket connected, stream::poll_set& set);
   ~ring_stream() override;
 
   void read_some(std::span<const boost::asio::mutable_buffer> into, handler done) override;
@@ -59,13 +43,14 @@ public:
   void write(std::vector<boost::asio::const_buffer> from, handler done) override;
   void close() override;
   [[nodiscard]] bool moves_by_itself() const noexcept override { return false; }
+  [[nodiscard]] const char* path() const noexcept override { return "shm"; }
+  std::size_t poll() override;
+  bool prepare_to_sleep() override;
+  [[nodiscard]] bool shares_core() const override;
 
 private:
-  friend class poll_set;
   struct mapping;
-  ring_stream(socket connected, poll_set& set, std::unique_ptr<mapping> memory, bool dialler);
-  std::size_t poll();
-  bool prepare_to_sleep();
+  ring_stream(socket connected, stream::poll_set& set, std::unique_ptr<mapping> memory, bool dialler);
   bool poll_read();
   bool poll_write();
   void watch_socket();
@@ -73,7 +58,7 @@ private:
   void fail(handler& which, boost::system::error_code why);
 
   socket socket_;
-  poll_set& set_;
+  stream::poll_set& set_;
   std::unique_ptr<mapping> memory_;
   ring_writer out_;
   ring_reader in_;

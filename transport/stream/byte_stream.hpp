@@ -28,6 +28,7 @@ public:
   virtual void close() = 0;
   /// Does the kernel move the bytes meanwhile? Then to look for more of a large transfer only burns the processor.
   [[nodiscard]] virtual bool moves_by_itself() const noexcept = 0;
+  [[nodiscard]] virtual const char* path() const noexcept = 0; ///< tcp, shm, rdma
 };
 
 /// Until the buffer is full. The stream must live until `done` has run.

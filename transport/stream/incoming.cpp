@@ -38,11 +38,12 @@ void incoming::read_hello() {
 
 void incoming::answer_hello(const hello& h) {
   const auto& us = home_.self;
-  const meeting about{.dialler = h.dialler,
-                      .listener = h.listener,
-                      .numerics = h.numerics,
-                      .by_listener = challenge_,
-                      .by_dialler = h.asked};
+  meeting about{.dialler = h.dialler,
+                .listener = h.listener,
+                .numerics = h.numerics,
+                .by_listener = challenge_,
+                .by_dialler = h.asked,
+                .offer_of_dialler = h.offer};
   welcome w{.credits = home_.credits};
   if (!same(h.answer, prove(us.token, side::dialler, about)))
     w.outcome = verdict::token;
@@ -50,8 +51,12 @@ void incoming::answer_hello(const hello& h) {
     w.outcome = verdict::endpoint;
   else if (h.numerics != us.numerics)
     w.outcome = verdict::numerics;
-  else
+  else {
+    if (h.offer != upgrade_offer{} && home_.make_upgrade) upgrade_ = home_.make_upgrade();
+    if (upgrade_ && !upgrade_->connect(h.offer)) upgrade_.reset();
+    if (upgrade_) w.offer = about.offer_of_listener = upgrade_->offer();
     w.answer = prove(us.token, side::listener, about);
+  }
   welcome_ = encode(w);
   stream_->write({asio::buffer(welcome_)},
                  [self = shared_from_this(), outcome = w.outcome, id = h.dialler](error_code e, std::size_t) {
@@ -62,6 +67,8 @@ void incoming::answer_hello(const hello& h) {
                    case verdict::numerics: return self->give_up("it serves another model or numerics profile");
                    case verdict::welcome: break;
                    }
+                   if (self->upgrade_) self->stream_ = self->upgrade_->finish(std::move(self->stream_));
+                   self->upgrade_.reset();
                    self->peer_ = id;
                    self->intake_ = &self->home_.intake_of(id);
                    self->go_on();

@@ -24,6 +24,7 @@
 #include "transport/stream/byte_stream.hpp"
 #include "transport/stream/identity.hpp"
 #include "transport/stream/stage.hpp"
+#include "transport/stream/upgrade.hpp"
 
 namespace quadrant::transport::stream {
 
@@ -41,6 +42,7 @@ public:
     std::function<void(std::uint64_t peer, std::uint64_t id, const result<void>& outcome)> acked; ///< by that peer
     std::function<intake&(std::uint64_t peer)> intake_of;
     std::function<void(intake::lane_id)> close_lane; ///< another stream of the peer
+    upgrade_maker make_upgrade;                      ///< may be empty
     std::uint32_t credits = 1024;                    ///< that a peer gets
   };
   incoming(std::unique_ptr<byte_stream> stream, const house& home, intake::lane_id id)
@@ -57,6 +59,7 @@ public:
   [[nodiscard]] bool dead() const noexcept { return dead_; }
   [[nodiscard]] std::uint64_t peer() const noexcept { return peer_; }
   [[nodiscard]] intake::lane_id id() const noexcept { return id_; }
+  [[nodiscard]] const char* path() const noexcept { return stream_->path(); }
 
 private:
   void read_hello();
@@ -77,6 +80,7 @@ private:
   void give_up(std::string_view why);
 
   std::unique_ptr<byte_stream> stream_;
+  std::unique_ptr<upgrade> upgrade_; ///< that both sides have agreed on
   const house& home_;
   intake::lane_id id_;
   intake* intake_ = nullptr; ///< of the peer

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "config/log.hpp"
 #include "transport/checksum.hpp"
 
 namespace quadrant::transport::stream {
@@ -18,13 +19,13 @@ constexpr std::size_t most_pieces = 24;     // that are not copied: with what is
 constexpr std::size_t most_owed = 64 << 10; // then the peer does not read: no more
 } // namespace
 
-outgoing::outgoing(const dial_fn& dial, const identity& self, address peer, bulk_count& bulk, outbox& box,
+outgoing::outgoing(const dialling& dial, const identity& self, address peer, bulk_count& bulk, outbox& box,
                    outbox::lane_id id, events told)
     : dial_(dial), self_(self), peer_(std::move(peer)), much_(bulk), box_(box), id_(id), told_(std::move(told)) {}
 
 void outgoing::connect() {
   due_ = steady_clock::now() + self_.handshake_timeout;
-  end_dialling_ = dial_(peer_, [self = shared_from_this()](result<std::unique_ptr<byte_stream>> stream) {
+  end_dialling_ = dial_.dial(peer_, [self = shared_from_this()](result<std::unique_ptr<byte_stream>> stream) {
     self->end_dialling_ = {};
     if (self->dead_) return;
     if (!stream) return self->close(stream.error());
@@ -41,11 +42,14 @@ void outgoing::say_hello() {
   about_.listener = peer_.endpoint;
   about_.numerics = self_.numerics;
   about_.by_dialler = random_challenge();
+  if (stream_->moves_by_itself() && dial_.make_upgrade) upgrade_ = dial_.make_upgrade();
+  if (upgrade_) about_.offer_of_dialler = upgrade_->offer();
   hello_ = encode(hello{.dialler = about_.dialler,
                         .listener = about_.listener,
                         .numerics = about_.numerics,
                         .asked = about_.by_dialler,
-                        .answer = prove(self_.token, side::dialler, about_)});
+                        .answer = prove(self_.token, side::dialler, about_),
+                        .offer = about_.offer_of_dialler});
   stream_->write({asio::buffer(hello_)}, [self = shared_from_this()](error_code e, std::size_t) {
     if (e) return self->close({errc::peer_lost, self->peer_name() + " closed during the handshake"});
     read_all(*self->stream_, self->welcome_, [self](error_code e2, std::size_t) {
@@ -65,9 +69,19 @@ void outgoing::take_welcome() {
   case verdict::endpoint: return close({errc::peer_lost, "another process listens at " + peer_name() + " now"});
   case verdict::welcome: break;
   }
+  about_.offer_of_listener = w->offer;
   if (!same(w->answer, prove(self_.token, side::listener, about_)))
     return close({errc::invalid_argument, peer_name() + " did not prove that it has the cluster token"});
+  if (upgrade_ && w->offer != upgrade_offer{}) {
+    if (const auto possible = upgrade_->connect(w->offer); !possible) {
+      told_.no_upgrade(possible.error());
+      return close({errc::peer_lost, peer_name() + ": " + possible.error().message});
+    }
+    stream_ = upgrade_->finish(std::move(stream_));
+  }
+  upgrade_.reset();
   connected_ = true;
+  log::info("transport", "connected to " + peer_name() + " over " + stream_->path());
   read_acks();
   told_.connected(*w);
 }

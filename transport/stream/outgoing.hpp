@@ -18,6 +18,7 @@
 #include "transport/stream/byte_stream.hpp"
 #include "transport/stream/identity.hpp"
 #include "transport/stream/stage.hpp"
+#include "transport/stream/upgrade.hpp"
 
 namespace quadrant::transport::stream {
 
@@ -28,12 +29,16 @@ public:
     std::function<void(const welcome&)> connected;
     std::function<void(const failure&)> lost; ///< once; it reads no memory any more
     std::function<void(std::uint64_t bytes)> sent;
+    std::function<void(const failure&)> no_upgrade; ///< what both agreed on does not work after all
   };
   /// Opens a connection to a peer, and tells what came of it, never in the call itself; the call gives what ends the
   /// attempt.
   using dialled = std::function<void(result<std::unique_ptr<byte_stream>>)>;
-  using dial_fn = std::function<std::function<void()>(const address& to, dialled done)>;
-  outgoing(const dial_fn& dial, const identity& self, address peer, bulk_count& bulk, outbox& box, outbox::lane_id id,
+  struct dialling {
+    std::function<std::function<void()>(const address& to, dialled done)> dial;
+    stream::upgrade_maker make_upgrade; ///< may be empty
+  };
+  outgoing(const dialling& dial, const identity& self, address peer, bulk_count& bulk, outbox& box, outbox::lane_id id,
            events told);
 
   void connect();
@@ -49,6 +54,7 @@ public:
   [[nodiscard]] bool is_connected() const noexcept { return connected_ && !dead_; }
   [[nodiscard]] bool dead() const noexcept { return dead_; }
   [[nodiscard]] outbox::lane_id id() const noexcept { return id_; }
+  [[nodiscard]] const char* path() const noexcept { return is_connected() ? stream_->path() : ""; }
 
 private:
   void say_hello();
@@ -59,9 +65,10 @@ private:
   [[nodiscard]] bool take_acks();
   [[nodiscard]] std::string peer_name() const { return peer_.host + ":" + std::to_string(peer_.port); }
 
-  const dial_fn& dial_;
+  const dialling& dial_;
   std::function<void()> end_dialling_;
   std::unique_ptr<byte_stream> stream_; ///< once there is a connection
+  std::unique_ptr<upgrade> upgrade_;    ///< that is offered
   const identity& self_;
   address peer_;
   bulk_mark much_;

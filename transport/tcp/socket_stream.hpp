@@ -38,6 +38,7 @@ public:
     socket_.close(ignored);
   }
   [[nodiscard]] bool moves_by_itself() const noexcept override { return true; }
+  [[nodiscard]] const char* path() const noexcept override { return "tcp"; }
 
 private:
   boost::asio::ip::tcp::socket socket_;

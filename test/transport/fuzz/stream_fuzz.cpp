@@ -41,6 +41,7 @@ public:
   }
   void close() override { closed_ = true; }
   [[nodiscard]] bool moves_by_itself() const noexcept override { return true; }
+  [[nodiscard]] const char* path() const noexcept override { return "script"; }
 
   /// Runs one handler; false where there is none to run.
   bool step() {
@@ -115,6 +116,7 @@ void run(std::span<const std::byte> input) {
                                      .acked = [](std::uint64_t, std::uint64_t, const result<void>&) {},
                                      .intake_of = [&](std::uint64_t) -> intake& { return arrivals; },
                                      .close_lane = [](intake::lane_id) {},
+                                     .make_upgrade = {},
                                      .credits = 8};
   auto line = std::make_unique<scripted>(std::move(script), std::size_t(input[0]), self);
   auto& wire = *line;

@@ -1,0 +1,111 @@
+// The endpoint over a real RDMA device: soft-RoCE in the guest of scripts/rdma-vm, or hardware.
+#include <random>
+
+#include <doctest/doctest.h>
+#include <sys/wait.h>
+
+#include "test/transport/party.hpp"
+#include "transport/rdma/device.hpp"
+
+using namespace quadrant;
+using namespace quadrant::test;
+using namespace quadrant::transport;
+
+namespace {
+
+bool has_device() { return rdma::device::open().ok(); }
+constexpr endpoint_options over_rdma{.shared_memory = false};
+
+} // namespace
+
+TEST_CASE("transfers of any size go over RDMA, and what comes is what was sent" * doctest::skip(!has_device())) {
+  party sender(8 << 20, over_rdma), receiver(8 << 20, over_rdma);
+  std::minstd_rand dice(3);
+  for (auto& b : sender.memory) b = std::byte(dice());
+  outcomes done;
+  std::size_t at = 0, count = 0;
+  for (const std::size_t bytes : {0, 1, 200, 4096, 70'000, 300'000, 1 << 20, 3 << 20})
+    for (const auto kind : {traffic::dispatch, traffic::kv}) {
+      if (at + bytes > sender.memory.size()) break;
+      sender.wire->submit(receiver.self,
+                          {.slices = {{std::span(sender.memory).subspan(at, bytes), receiver.at(at, bytes)}},
+                           .message = bytes_of(std::to_string(bytes)),
+                           .kind = kind,
+                           .checksum = bytes % 3 == 0},
+                          done.next());
+      at += bytes;
+      ++count;
+    }
+  CHECK(done.all());
+  for (std::size_t i = 0; i < count; ++i) CHECK(done.of(i).ok());
+  CHECK(std::equal(sender.memory.begin(), sender.memory.begin() + std::ptrdiff_t(at), receiver.memory.begin()));
+  CHECK(eventually([&] { return sender.wire->books().over_rdma > 0 && receiver.wire->books().over_rdma > 0; }));
+  CHECK(sender.wire->books().over_rdma == sender.wire->books().peers); // nothing over TCP
+  for (std::size_t i = 0; i < count; ++i) CHECK(receiver.take() != "(none)");
+}
+
+TEST_CASE("both directions at once, many small ones" * doctest::skip(!has_device())) {
+  party a(1 << 16, over_rdma), b(1 << 16, over_rdma);
+  outcomes done;
+  for (int i = 0; i < 2000; ++i) {
+    a.wire->submit(b.self, {.slices = {{std::span(a.memory).first(300), b.at(0, 300)}}, .message = bytes_of("x")},
+                   done.next());
+    b.wire->submit(a.self, {.slices = {}, .message = bytes_of(std::string(std::size_t(i), 'y'))}, done.next());
+  }
+  CHECK(done.all());
+  for (std::size_t i = 0; i < 4000; ++i) CHECK(done.of(i).ok());
+}
+
+TEST_CASE("a wrong key, bounds and a wrong checksum are refused over RDMA as over TCP" * doctest::skip(!has_device())) {
+  party sender(1000, over_rdma), receiver(1000, over_rdma);
+  outcomes done;
+  const auto send = [&](const remote_span& to) {
+    sender.wire->submit(receiver.self, {.slices = {{std::span(sender.memory).first(to.bytes), to}}, .message = {}},
+                        done.next());
+  };
+  send({1, 0, 10}), send(receiver.at(995, 10)), send(receiver.at(0, 10));
+  CHECK(done.of(0).error().code == errc::invalid_argument);
+  CHECK(done.of(1).error().code == errc::invalid_argument);
+  CHECK(done.of(2).ok());
+}
+
+TEST_CASE("a side without a device is reached over TCP" * doctest::skip(!has_device())) {
+  party with(1000, over_rdma), without(1000, {.rdma = false, .shared_memory = false});
+  CHECK(reaches(with, without));
+  CHECK(reaches(without, with));
+  CHECK(with.wire->books().over_rdma == 0);
+}
+
+TEST_CASE("a process that dies is noticed over RDMA" * doctest::skip(!has_device())) {
+  int told[2];
+  REQUIRE(::pipe(told) == 0);
+  const pid_t child = ::fork(); // while this process has one thread
+  if (child == 0) {
+    party server(4 << 20, over_rdma);
+    const std::uint64_t words[] = {server.self.endpoint, server.self.port, server.self.inbox, server.span.key};
+    (void)!::write(told[1], words, sizeof words);
+    ::pause();
+  }
+  std::uint64_t words[4];
+  REQUIRE(::read(told[0], words, sizeof words) == ssize_t(sizeof words));
+  party client(4 << 20, over_rdma);
+  const address to{words[0], "127.0.0.1", std::uint16_t(words[1]), std::uint32_t(words[2])};
+  outcomes done;
+  client.wire->submit(to, {.slices = {}, .message = bytes_of("there?")}, done.next());
+  CHECK(done.of(0).ok());
+  ::kill(child, SIGSTOP);
+  for (int i = 0; i < 4; ++i)
+    client.wire->submit(to, {.slices = {{client.memory, {words[3], 0, client.memory.size()}}}, .message = {}},
+                        done.next());
+  CHECK(eventually([&] { return client.wire->books().credits_out > 0; }));
+  ::kill(child, SIGKILL);
+  ::waitpid(child, nullptr, 0);
+  for (std::size_t i = 1; i < 5; ++i) CHECK(done.of(i).error().code == errc::peer_lost);
+}
+
+TEST_CASE("a machine without an RDMA device says so, and its endpoint serves" * doctest::skip(has_device())) {
+  CHECK(rdma::device::open().error().code == errc::unavailable);
+  party a(1000, over_rdma), b(1000, over_rdma);
+  CHECK(reaches(a, b));
+  CHECK(a.wire->books().over_rdma == 0);
+}
