@@ -144,6 +144,7 @@ void slot_fabric::gather(gpu::stream& s, const gpu::gather_op& op) {
       const bool own = rank == link->around.tp_rank;
       const auto* landed = link->landing.data() + link->landing_layout.gather_offset(slot, ordinal, rank);
       for (const auto& array : op.arrays) {
+        if (array.part_bytes == 0) continue;
         const std::size_t part = std::size_t(array.part_bytes), row_bytes = ranks / every * part;
         const auto* from = own ? array.local : landed;
         for (std::int32_t row = 0; row < op.rows; ++row, from += part)

@@ -6,6 +6,7 @@
 #include <boost/asio/post.hpp>
 
 #include "config/log.hpp"
+#include "transport/stream/faulty_stream.hpp"
 #include "transport/tcp/socket_stream.hpp"
 
 namespace quadrant::transport {
@@ -29,13 +30,17 @@ result<std::uint16_t> connector::listen() {
   return acceptor_.local_endpoint().port();
 }
 
+std::unique_ptr<stream::byte_stream> connector::hooked(std::unique_ptr<stream::byte_stream> made) {
+  return options_.hook ? options_.hook->wrap(std::move(made), io_) : std::move(made);
+}
+
 void connector::accept() {
   accepting_ = true;
   acceptor_.async_accept([this](error_code e, asio::ip::tcp::socket socket) {
     accepting_ = false;
     if (closed_) return;
     if (e) return log::warn("transport", "cannot accept a connection: " + e.message()); // the next tick tries again
-    opened_(std::make_unique<tcp::socket_stream>(std::move(socket)));
+    opened_(hooked(std::make_unique<tcp::socket_stream>(std::move(socket))));
     accept();
   });
 }
@@ -63,7 +68,7 @@ void connector::accept_near() {
       if (closed_ || gone) return;
       auto connection = shm::ring_stream::accept(std::move(*waiting), rings_);
       if (!connection) return log::warn("transport", connection.error().message);
-      opened_(std::move(*connection));
+      opened_(hooked(std::move(*connection)));
     });
     accept_near();
   });
@@ -80,22 +85,24 @@ std::function<void()> connector::dial(const address& to, stream::outgoing::diall
   }
   if (options_.shared_memory && (host.is_loopback() || to.host == options_.host)) {
     shm::ring_stream::socket near(io_);
-    near.connect(shm::place_of(to.endpoint), bad);
+    const auto at = shm::place_of(to.endpoint);
+    near.open(at.protocol(), bad);
+    if (!bad) near.non_blocking(true, bad); // a listener that is behind: then over TCP
+    if (!bad) near.connect(at, bad);
     if (!bad)
       if (auto connection = shm::ring_stream::dial(std::move(near), rings_)) {
-        asio::post(io_, [done = std::move(done), got = std::make_shared<decltype(connection)>(std::move(connection))] {
-          done(std::move(*got));
-        });
+        const auto got = std::make_shared<std::unique_ptr<stream::byte_stream>>(hooked(std::move(*connection)));
+        asio::post(io_, [done = std::move(done), got] { done(std::move(*got)); });
         return [] {};
       }
   }
   const auto socket = std::make_shared<asio::ip::tcp::socket>(io_);
-  socket->async_connect({host, to.port}, [done = std::move(done), socket, to](error_code e) {
+  socket->async_connect({host, to.port}, [this, done = std::move(done), socket, to](error_code e) {
     if (e)
       done(failure{errc::peer_lost,
                    "cannot connect to " + to.host + ":" + std::to_string(to.port) + ": " + e.message()});
     else
-      done(std::unique_ptr<stream::byte_stream>(std::make_unique<tcp::socket_stream>(std::move(*socket))));
+      done(hooked(std::make_unique<tcp::socket_stream>(std::move(*socket))));
   });
   return [socket] {
     error_code ignored;

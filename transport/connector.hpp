@@ -42,6 +42,7 @@ public:
   void close();
 
 private:
+  [[nodiscard]] std::unique_ptr<stream::byte_stream> hooked(std::unique_ptr<stream::byte_stream> made);
   void accept();
   void listen_near();
   void accept_near();

@@ -33,6 +33,9 @@
 #include "config/result.hpp"
 
 namespace quadrant::transport {
+namespace stream {
+class connection_hook;
+}
 
 /// Names `bytes` of registered memory at another endpoint. The key is random and dies with the registration.
 struct remote_span {
@@ -76,9 +79,9 @@ struct endpoint_books {
   std::uint64_t bytes_sent = 0, bytes_received = 0; ///< of slices: what was written out, what was put in place
   std::uint64_t transfers_in_flight = 0;            ///< to other processes
   std::uint64_t regions = 0;
-  std::uint64_t peers = 0;       ///< connections, out and in
+  std::uint64_t peers = 0;                             ///< connections, out and in
   std::uint64_t over_shared_memory = 0, over_rdma = 0; ///< of these; the others are TCP
-  std::uint64_t credits_out = 0; ///< of peers: transfers begun and not ended
+  std::uint64_t credits_out = 0;                       ///< of peers: transfers begun and not ended
 };
 
 struct endpoint_options {
@@ -90,10 +93,12 @@ struct endpoint_options {
   std::chrono::milliseconds handshake_timeout{5'000}; ///< for a peer to prove itself
   std::chrono::milliseconds stall_timeout{30'000};    ///< for more bytes of a transfer that has begun to arrive
   std::chrono::microseconds busy_poll{50}; ///< for which the transport thread looks on after an event before it sleeps
-  bool rdma = true;             ///< where both machines have an RDMA device; else TCP
-  bool shared_memory = true;    ///< between processes of this machine; else TCP there too
+  bool rdma = true;                        ///< where both machines have an RDMA device; else TCP
+  bool shared_memory = true;               ///< between processes of this machine; else TCP there too
   std::size_t connections = 2;  ///< to a peer, at most: with more than one, urgent traffic never waits behind KV
   std::uint32_t credits = 1024; ///< that each peer gets: transfers that it may have begun and not been answered
+  std::shared_ptr<stream::connection_hook>
+      hook{}; ///< sees every connection: to inject faults (stream/faulty_stream.hpp)
 };
 
 class endpoint {

@@ -1,10 +1,11 @@
 // Transfers over a bad network: whatever it does to the bytes, each transfer has one outcome, in time, and that is true.
+#include <algorithm>
 #include <atomic>
 #include <set>
 
 #include "test/support/property.hpp"
-#include "test/transport/chaos_proxy.hpp"
 #include "test/transport/party.hpp"
+#include "transport/stream/faulty_stream.hpp"
 
 using namespace quadrant;
 using namespace quadrant::test;
@@ -78,15 +79,16 @@ TEST_CASE("over a bad network each transfer has one outcome, in time and true, a
         taker receiver;
         std::vector<ending> endings(cells);
         std::vector<std::vector<std::byte>> sources;
-        party sender(1024, {.connections = 1 + dice() % 3});
-        chaos_proxy network(receiver.self(), std::uint32_t(dice()), {.bytes = 1 + dice() % 600'000});
+        const auto network = std::make_shared<stream::fault_injector>(
+            std::uint32_t(dice()), stream::fault_odds{.bytes = 1 + dice() % 600'000});
+        party sender(1024, {.shared_memory = dice() % 2 == 0, .connections = 1 + dice() % 3, .hook = network});
         for (std::size_t cell = 0; cell < cells; ++cell)
           sources.emplace_back(receiver.bytes_of_cell(cell), receiver.value_of_cell(cell));
         for (std::size_t cell = 0; cell < cells; ++cell) {
           const milliseconds timeout(100 + dice() % 500);
           auto& e = endings[cell];
           e.due = steady_clock::now() + timeout;
-          sender.wire->submit(network.address(),
+          sender.wire->submit(receiver.self(),
                               {.slices = {{sources[cell], receiver.place(cell)}},
                                .message = bytes_of(std::to_string(cell)),
                                .kind = traffic(dice() % 3),
@@ -105,10 +107,10 @@ TEST_CASE("over a bad network each transfer has one outcome, in time and true, a
           RC_ASSERT(e.at < e.due + std::chrono::seconds(2)); // deadlines are looked at 20 times a second
         }
         RC_ASSERT(eventually([&] { return sender.wire->books().transfers_in_flight == 0; }));
-        network.calm();
+        network->calm();
         sender.wire->drop_peer(receiver.self().endpoint); // what may still stall
         outcomes done;
-        sender.wire->submit(network.address(), {.slices = {{sources[0], receiver.place(0)}}, .message = bytes_of("0")},
+        sender.wire->submit(receiver.self(), {.slices = {{sources[0], receiver.place(0)}}, .message = bytes_of("0")},
                             done.next());
         RC_ASSERT(done.of(0).ok());
         const auto taken = receiver.taken();
@@ -139,15 +141,15 @@ TEST_CASE("where one connection is left, what others lose goes over it, and all 
           const std::lock_guard hold(mutex);
           messages.insert(text_of(message));
         });
-        chaos_proxy network(to, std::uint32_t(dice()),
-                            {.breaks = 80, .stalls = 0, .bytes = 1 + dice() % 6'000'000, .spared = 1});
-        to.port = network.address().port;
+        const auto network = std::make_shared<stream::fault_injector>(
+            std::uint32_t(dice()),
+            stream::fault_odds{.breaks = 80, .stalls = 0, .bytes = 1 + dice() % 6'000'000, .spared = 1});
         outcomes done;
         std::vector<std::byte> source(memory.size());
         for (auto& b : source) b = std::byte(dice());
         constexpr std::size_t transfers = 24, place = (8 << 20) / transfers;
         {
-          party sender(1024, {.connections = 2 + dice() % 2});
+          party sender(1024, {.shared_memory = dice() % 2 == 0, .connections = 2 + dice() % 2, .hook = network});
           for (std::size_t i = 0; i < transfers; ++i) {
             const std::size_t bytes = dice() % 3 == 0 ? dice() % 300 : dice() % place, at = i * place;
             sender.wire->submit(to,

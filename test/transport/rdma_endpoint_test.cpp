@@ -14,7 +14,7 @@ using namespace quadrant::transport;
 namespace {
 
 bool has_device() { return rdma::device::open().ok(); }
-constexpr endpoint_options over_rdma{.shared_memory = false};
+const endpoint_options over_rdma{.shared_memory = false};
 
 } // namespace
 

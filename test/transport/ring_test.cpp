@@ -143,20 +143,20 @@ TEST_CASE("what comes near and is no memory of a connection costs its own connec
     return fd;
   };
   for (const int fd :
-       {made(4096, true), made(2 * (512 << 10) + 2 * sizeof(shm::ring_head), false), ::open("/dev/null", O_RDONLY)}) {
+       {made(4096, true), made(shm::connection_bytes, false), ::open("/dev/null", O_RDONLY)}) {
     const auto s = dial_near(server.self.endpoint);
     send_memory(s, fd);
     closed(s);
     ::close(fd);
   }
   { // sound memory, with nonsense in it
-    const int fd = made(2 * (512 << 10) + 2 * sizeof(shm::ring_head), true);
-    void* const at = ::mmap(nullptr, 1 << 20, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    std::memset(at, 0x5a, 1 << 20);
+    const int fd = made(shm::connection_bytes, true);
+    void* const at = ::mmap(nullptr, shm::connection_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    std::memset(at, 0x5a, shm::connection_bytes);
     const auto s = dial_near(server.self.endpoint);
     send_memory(s, fd);
     closed(s);
-    ::munmap(at, 1 << 20);
+    ::munmap(at, shm::connection_bytes);
     ::close(fd);
   }
   CHECK(reaches(client, server));

@@ -21,8 +21,7 @@ using boost::system::error_code;
 
 namespace {
 
-constexpr std::size_t head_bytes = sizeof(ring_head), to_listener = 512 << 10, to_dialler = 512 << 10;
-constexpr std::size_t total_bytes = 2 * head_bytes + to_listener + to_dialler;
+constexpr std::size_t head_bytes = sizeof(ring_head), total_bytes = connection_bytes;
 constexpr std::size_t at_once = 64 << 10; ///< that is copied before the other side sees it
 constexpr int seals = F_SEAL_SHRINK | F_SEAL_GROW;
 

@@ -23,6 +23,10 @@
 
 namespace quadrant::transport::shm {
 
+/// What moves tensors, and what answers go in.
+inline constexpr std::size_t to_listener = 512 << 10, to_dialler = 64 << 10;
+inline constexpr std::size_t connection_bytes = 2 * sizeof(ring_head) + to_listener + to_dialler; ///< of the memory
+
 /// Where an endpoint of this machine can be found; a name of the abstract namespace.
 boost::asio::local::stream_protocol::endpoint place_of(std::uint64_t endpoint);
 
