@@ -1,5 +1,6 @@
 #include "actors/bench/kv_handover.hpp"
 
+#include <algorithm>
 #include <future>
 #include <memory>
 #include <system_error>
@@ -9,6 +10,7 @@
 #include "actors/engine.hpp"
 #include "actors/model_source.hpp"
 #include "config/progress.hpp"
+#include "gpu/team.hpp"
 #include "transport/bench/figures.hpp"
 #include "transport/bench/raw_socket.hpp"
 
@@ -76,6 +78,9 @@ result<path> start(const kv_handover_options& options, const char* name, bool tw
   engine_options o{.model = options.model, .executable = options.executable};
   o.layout.prefill_chunk_tokens = o.layout.prefill_micro_batch_tokens = chunk;
   o.layout.shared_memory = shared_memory ? 1 : 0;
+  // Half of the cores for each worker, wherever it lives: two processes do not know of each other's threads.
+  o.layout.prefill_threads = o.layout.decode_threads =
+      std::max<std::int64_t>(1, std::int64_t(gpu::usable_cores().size()) / 2);
   if (two_processes) o.layout.processes = {{"prefill", {"prefill.0.0"}}, {"decode", {"decode.0"}}};
   path p{.name = name, .cluster = {}, .us = {}};
   QUADRANT_TRY(p.cluster, engine::start(std::move(o)));
