@@ -110,7 +110,8 @@ std::vector<asio::const_buffer> outgoing::take_batch(bool kv) {
     payload_ += next->bytes;
     total += size;
     box_.take(id_, copied);
-    if (size > most_small || (pieces += copied ? 0 : next->slices.size()) > most_pieces) break;
+    pieces += copied ? 0 : next->slices.size();
+    if (size > most_small || pieces > most_pieces) break;
   }
   std::vector<asio::const_buffer> buffers;
   std::size_t begin = 0;

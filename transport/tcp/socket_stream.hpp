@@ -31,7 +31,7 @@ public:
     const auto left = [total = boost::asio::buffer_size(from)](boost::system::error_code e, std::size_t written) {
       return e ? 0 : total - written;
     };
-    boost::asio::async_write(socket_, std::move(from), left, std::move(done));
+    boost::asio::async_write(socket_, from, left, std::move(done));
   }
   void close() override {
     boost::system::error_code ignored;
