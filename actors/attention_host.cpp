@@ -5,8 +5,7 @@ namespace quadrant::actors {
 attention_host::attention_host(parts p)
     : parts_(std::move(p)), link_(std::make_shared<worker_link>()), kv_memory_(parts_.shard->kv.pool_bytes()),
       landing_memory_(parts_.plan->landing_of(parts_.id).bytes()), token_slots_(std::size_t(parts_.token_slots)),
-      device_(std::make_unique<gpu::device>(
-          parts_.name, parts_.team, parts_.pump)) {
+      device_(std::make_unique<gpu::device>(parts_.name, parts_.team, parts_.pump)) {
   auto& endpoint = *parts_.endpoint;
   const auto& plan = *parts_.plan;
   kv_ref_ = endpoint.register_memory({kv_memory_.data(), kv_memory_.size()});

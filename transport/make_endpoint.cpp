@@ -75,20 +75,21 @@ public:
                   },
               .make_upgrade = [this] { return make_upgrade(); },
               .credits = options_.credits},
-        around_{.dial = {.dial = [this](const address& to,
-                                        stream::outgoing::dialled done) { return connector_.dial(to, std::move(done)); },
-                         .make_upgrade = [this] { return make_upgrade(); }},
-                .self = home_.self,
-                .bulk = bulk_,
-                .credits_out = credits_out_,
-                .sent = [this](std::uint64_t n) { bytes_sent_ += n; },
-                .no_upgrade =
-                    [this](const failure& why) {
-                      log::warn("transport", "no RDMA any more: " + why.message);
-                      options_.rdma = false;
-                    },
-                .connections = std::max<std::size_t>(1, options_.connections),
-                .credits = options_.credits},
+        around_{
+            .dial = {.dial = [this](const address& to,
+                                    stream::outgoing::dialled done) { return connector_.dial(to, std::move(done)); },
+                     .make_upgrade = [this] { return make_upgrade(); }},
+            .self = home_.self,
+            .bulk = bulk_,
+            .credits_out = credits_out_,
+            .sent = [this](std::uint64_t n) { bytes_sent_ += n; },
+            .no_upgrade =
+                [this](const failure& why) {
+                  log::warn("transport", "no RDMA any more: " + why.message);
+                  options_.rdma = false;
+                },
+            .connections = std::max<std::size_t>(1, options_.connections),
+            .credits = options_.credits},
         connector_(io_, options_, self_.endpoint, rings_,
                    [this](std::unique_ptr<stream::byte_stream> connection) { take_in(std::move(connection)); }),
         timer_(io_), work_(io_.get_executor()) {}
@@ -328,13 +329,13 @@ private:
   address self_;
   region_table regions_;
   inbox_table inboxes_;
-  std::atomic<std::uint64_t> bytes_sent_{0}, bytes_received_{0}, in_flight_{0}, streams_{0}, near_streams_{0}, rdma_streams_{0}, credits_out_{0},
-      handles_{0};
+  std::atomic<std::uint64_t> bytes_sent_{0}, bytes_received_{0}, in_flight_{0}, streams_{0}, near_streams_{0},
+      rdma_streams_{0}, credits_out_{0}, handles_{0};
   stream::bulk_count bulk_;
+  stream::poll_set rings_; ///< outlives what the context still owns
   asio::io_context io_;
   stream::incoming::house home_;
   peer::surroundings around_;
-  stream::poll_set rings_;
 #ifdef QUADRANT_RDMA
   std::shared_ptr<rdma::device> rdma_;
 #endif

@@ -49,7 +49,8 @@ void outbox::cut_up(cargo& c, std::uint64_t piece_bytes) {
 }
 
 bool outbox::may_begin(const cargo& c) const noexcept {
-  return num_begun_ == 0 || (num_begun_ < credits_ && bytes_begun_ + c.bytes <= limits_.most_bytes);
+  if (c.what.kind != traffic::kv) return num_begun_ < credits_;
+  return num_begun_ == 0 || (num_begun_ < kv_credits() && bytes_begun_ + c.bytes <= limits_.most_bytes);
 }
 
 void outbox::begin(std::unique_ptr<cargo> c) {

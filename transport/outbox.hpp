@@ -36,7 +36,7 @@ public:
 
   struct limits {
     std::uint64_t piece_bytes = 1 << 20;  ///< larger transfers are cut; 0: never
-    std::uint64_t most_bytes = 256 << 20; ///< begun and not answered, but for one transfer
+    std::uint64_t most_bytes = 256 << 20; ///< begun and not answered, where KV begins; but for one transfer
   };
   /// credits_out: counts what is begun and not ended, of all peers.
   outbox(limits l, std::atomic<std::uint64_t>& credits_out) : limits_(l), credits_out_(credits_out) {}
@@ -75,7 +75,7 @@ public:
   [[nodiscard]] std::uint64_t floor() const noexcept { return first_id_; }
   /// Must an answer come before the next may begin?
   [[nodiscard]] bool is_out_of_credits() const noexcept {
-    return num_begun_ >= credits_ || bytes_begun_ >= limits_.most_bytes;
+    return num_begun_ >= kv_credits() || bytes_begun_ >= limits_.most_bytes;
   }
   [[nodiscard]] bool has_kv() const noexcept { return !waiting_[2].empty() || !queued_[2].empty(); }
 
@@ -99,6 +99,8 @@ private:
 
   static void cut_up(cargo& c, std::uint64_t piece_bytes);
   [[nodiscard]] bool may_begin(const cargo& c) const noexcept;
+  /// What is urgent never waits for the answers of KV: some credits, and all bytes, are left to it.
+  [[nodiscard]] std::uint32_t kv_credits() const noexcept { return credits_ - credits_ / 4; }
   void begin(std::unique_ptr<cargo> c);
   [[nodiscard]] static bool is_read(const cargo& c) noexcept;
   /// Null where it has ended, or has not begun.

@@ -44,7 +44,7 @@ void peer::open_stream() {
                                    },
                                .lost = [this, id](const failure& why) { lost(id, why); },
                                .sent = around_.sent,
-                            .no_upgrade = around_.no_upgrade}));
+                               .no_upgrade = around_.no_upgrade}));
   next_try_ = steady_clock::now() + retry_after;
   const auto stream = streams_.back(); // it may fail at once
   stream->connect();
@@ -60,7 +60,12 @@ void peer::pump() {
 void peer::lost(outbox::lane_id lane, const failure& why) {
   std::erase_if(streams_, [&](const auto& s) { return s->id() == lane; });
   outbox_.lost(lane);
-  if (streams_.empty()) return outbox_.fail_all(why);
+  // One that is being dialled is none that is left: the other side may have forgotten by then what it has taken.
+  if (std::ranges::none_of(streams_, [](const auto& s) { return s->is_connected(); })) {
+    const auto dialling = std::exchange(streams_, {});
+    for (const auto& s : dialling) s->close(why);
+    return outbox_.fail_all(why);
+  }
   ask(steady_clock::now()); // answers came over it, too
   pump();
 }

@@ -238,6 +238,37 @@ private:
 
 } // namespace
 
+TEST_CASE("what is urgent begins although KV waits for all the answers that it may") {
+  std::atomic<std::uint64_t> credits_out{0};
+  outbox out({.piece_bytes = 64, .most_bytes = 1000}, credits_out);
+  out.grant(8);
+  const std::vector<std::byte> memory(2000);
+  const auto submit = [&](std::uint64_t handle, traffic kind, std::size_t bytes) {
+    out.submit(
+        handle, 1, {.slices = {{std::span(memory).first(bytes), {1, 0, bytes}}}, .message = {}, .kind = kind},
+        [](const result<void>&) {}, {}, false);
+  };
+  const auto leaves = [&] {
+    std::size_t count = 0;
+    for (; out.front(true); ++count) out.take(1, true);
+    return count;
+  };
+  submit(1, traffic::kv, 2000); // alone it may pass the bytes
+  submit(2, traffic::kv, 10);
+  CHECK(leaves() == 1);
+  submit(3, traffic::control, 10);
+  submit(4, traffic::dispatch, 500);
+  CHECK(leaves() == 2);
+  out.answered(1, {});
+  for (std::uint64_t handle = 5; handle < 20; ++handle) submit(handle, traffic::kv, 1);
+  CHECK(leaves() == 4); // six of eight credits are KV's at most
+  for (std::uint64_t handle = 20; handle < 30; ++handle) submit(handle, traffic::control, 1);
+  CHECK(leaves() == 2);
+  CHECK(credits_out == 8);
+  out.fail_all({errc::cancelled, "over"});
+  CHECK(credits_out == 0);
+}
+
 TEST_CASE("whatever a peer says, its intake stays whole, and takes each transfer at most once") {
   property(
       "heads, ends, questions and floors in any order, over three connections",

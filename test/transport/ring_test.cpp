@@ -13,6 +13,7 @@
 #include "test/support/property.hpp"
 #include "test/transport/party.hpp"
 #include "test/transport/raw_peer.hpp"
+#include "transport/shm/descriptor_message.hpp"
 #include "transport/shm/ring.hpp"
 #include "transport/shm/ring_stream.hpp"
 
@@ -39,22 +40,7 @@ raw_socket dial_near(std::uint64_t endpoint) {
   return raw_socket(fd);
 }
 
-void send_memory(const raw_socket& s, int memory) {
-  std::byte one{};
-  iovec text{&one, 1};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-  msghdr message{};
-  message.msg_iov = &text;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
-  auto* head = CMSG_FIRSTHDR(&message);
-  head->cmsg_level = SOL_SOCKET;
-  head->cmsg_type = SCM_RIGHTS;
-  head->cmsg_len = CMSG_LEN(sizeof(int));
-  std::memcpy(CMSG_DATA(head), &memory, sizeof(int));
-  QCHECK_EQ(::sendmsg(s.fd(), &message, MSG_NOSIGNAL), 1);
-}
+void send_memory(const raw_socket& s, int memory) { QCHECK(shm::descriptor_message().send(s.fd(), memory)); }
 
 } // namespace
 
@@ -142,8 +128,7 @@ TEST_CASE("what comes near and is no memory of a connection costs its own connec
     if (sealed) QCHECK_EQ(::fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW), 0);
     return fd;
   };
-  for (const int fd :
-       {made(4096, true), made(shm::connection_bytes, false), ::open("/dev/null", O_RDONLY)}) {
+  for (const int fd : {made(4096, true), made(shm::connection_bytes, false), ::open("/dev/null", O_RDONLY)}) {
     const auto s = dial_near(server.self.endpoint);
     send_memory(s, fd);
     closed(s);

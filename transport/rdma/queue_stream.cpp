@@ -104,6 +104,7 @@ public:
   std::size_t poll() override {
     const auto lives = lives_;
     if (p_.pair) take_completions();
+    if (p_.pair) give_back(); // where the device took no more before
     std::size_t done = 0;
     if (read_done_ && pull()) ++done;
     if (!*lives || !write_done_) return done;

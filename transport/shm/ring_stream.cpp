@@ -14,6 +14,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "transport/shm/descriptor_message.hpp"
+
 namespace quadrant::transport::shm {
 
 namespace asio = boost::asio;
@@ -74,46 +76,20 @@ result<std::unique_ptr<stream::byte_stream>> ring_stream::dial(socket connected,
   if (::fcntl(memory.fd, F_ADD_SEALS, seals) != 0) return cannot("it cannot be sealed");
   auto mapped = std::make_unique<mapping>(memory.fd);
   if (mapped->at == nullptr) return cannot("it cannot be mapped");
-  std::byte one{};
-  iovec text{&one, 1};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-  msghdr message{};
-  message.msg_iov = &text;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
-  auto* head = CMSG_FIRSTHDR(&message);
-  head->cmsg_level = SOL_SOCKET;
-  head->cmsg_type = SCM_RIGHTS;
-  head->cmsg_len = CMSG_LEN(sizeof(int));
-  std::memcpy(CMSG_DATA(head), &memory.fd, sizeof(int));
-  if (::sendmsg(connected.native_handle(), &message, MSG_NOSIGNAL) != 1) return cannot("it cannot be passed on");
+  if (!descriptor_message().send(connected.native_handle(), memory.fd)) return cannot("it cannot be passed on");
   return std::unique_ptr<byte_stream>(new ring_stream(std::move(connected), set, std::move(mapped), true));
 }
 
 result<std::unique_ptr<stream::byte_stream>> ring_stream::accept(socket connected, stream::poll_set& set) {
-  std::byte one{};
-  iovec text{&one, 1};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-  msghdr message{};
-  message.msg_iov = &text;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
-  const auto n = ::recvmsg(connected.native_handle(), &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-  const auto* head = n == 1 ? CMSG_FIRSTHDR(&message) : nullptr;
-  if (head == nullptr || head->cmsg_level != SOL_SOCKET || head->cmsg_type != SCM_RIGHTS ||
-      head->cmsg_len != CMSG_LEN(sizeof(int)))
-    return {errc::corrupt, "no memory came over a Unix socket"};
-  int fd = -1;
-  std::memcpy(&fd, CMSG_DATA(head), sizeof fd);
-  const descriptor memory(fd);
+  const auto came = descriptor_message().receive(connected.native_handle());
+  if (!came) return {errc::corrupt, "no memory came over a Unix socket"};
+  const descriptor memory(*came);
   struct stat about {};
   // Sealed, or whoever made it could take it away under our hands.
-  if (::fstat(fd, &about) != 0 || std::size_t(about.st_size) != total_bytes ||
-      (::fcntl(fd, F_GET_SEALS) & seals) != seals)
+  if (::fstat(memory.fd, &about) != 0 || std::size_t(about.st_size) != total_bytes ||
+      (::fcntl(memory.fd, F_GET_SEALS) & seals) != seals)
     return {errc::corrupt, "what came over a Unix socket is not the memory of a connection"};
-  auto mapped = std::make_unique<mapping>(fd);
+  auto mapped = std::make_unique<mapping>(memory.fd);
   if (mapped->at == nullptr) return cannot("it cannot be mapped");
   return std::unique_ptr<byte_stream>(new ring_stream(std::move(connected), set, std::move(mapped), false));
 }
@@ -222,6 +198,7 @@ bool ring_stream::poll_read() {
     if (*n < where.size()) break;
   }
   if (sum == 0 && !ended_) return false;
+  heard_ = heard_ || sum > 0;
   if (sum > 0 && in_.must_wake()) wake();
   const auto told = std::exchange(read_done_, {});
   sum > 0 ? told({}, sum) : told(asio::error::eof, 0);
@@ -252,6 +229,7 @@ bool ring_stream::poll_write() {
 
 bool ring_stream::prepare_to_sleep() {
   sleeps_ = true;
+  heard_ = false;
   if (read_done_) in_.set_sleeps(true);
   if (write_done_) out_.set_sleeps(true);
   const bool can_read = read_done_ && (cancelled_ || ended_ || in_.has_bytes());
@@ -259,6 +237,6 @@ bool ring_stream::prepare_to_sleep() {
   return !can_read && !can_write;
 }
 
-bool ring_stream::shares_core() const { return read_done_ && in_.writer_core() == ::sched_getcpu(); }
+bool ring_stream::shares_core() const { return heard_ && in_.writer_core() == ::sched_getcpu(); }
 
 } // namespace quadrant::transport::shm

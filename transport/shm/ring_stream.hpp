@@ -72,6 +72,7 @@ private:
   handler read_done_, write_done_;
   std::shared_ptr<bool> lives_ = std::make_shared<bool>(true); ///< for handlers of the socket
   bool ended_ = false, cancelled_ = false, sleeps_ = false;
+  bool heard_ = false; ///< something came since the thread slept
   std::byte woken_[64];
 };
 

@@ -57,22 +57,23 @@ void incoming::answer_hello(const hello& h) {
     if (upgrade_) w.offer = about.offer_of_listener = upgrade_->offer();
     w.answer = prove(us.token, side::listener, about);
   }
+  if (w.outcome == verdict::welcome) { // from now on it counts among the peer's streams
+    peer_ = h.dialler;
+    intake_ = &home_.intake_of(peer_);
+  }
   welcome_ = encode(w);
-  stream_->write({asio::buffer(welcome_)},
-                 [self = shared_from_this(), outcome = w.outcome, id = h.dialler](error_code e, std::size_t) {
-                   if (e) return self->close();
-                   switch (outcome) {
-                   case verdict::token: return self->give_up("its cluster token is wrong");
-                   case verdict::endpoint: return self->give_up("it looks for another process");
-                   case verdict::numerics: return self->give_up("it serves another model or numerics profile");
-                   case verdict::welcome: break;
-                   }
-                   if (self->upgrade_) self->stream_ = self->upgrade_->finish(std::move(self->stream_));
-                   self->upgrade_.reset();
-                   self->peer_ = id;
-                   self->intake_ = &self->home_.intake_of(id);
-                   self->go_on();
-                 });
+  stream_->write({asio::buffer(welcome_)}, [self = shared_from_this(), outcome = w.outcome](error_code e, std::size_t) {
+    if (e) return self->close();
+    switch (outcome) {
+    case verdict::token: return self->give_up("its cluster token is wrong");
+    case verdict::endpoint: return self->give_up("it looks for another process");
+    case verdict::numerics: return self->give_up("it serves another model or numerics profile");
+    case verdict::welcome: break;
+    }
+    if (self->upgrade_) self->stream_ = self->upgrade_->finish(std::move(self->stream_));
+    self->upgrade_.reset();
+    self->go_on();
+  });
 }
 
 void incoming::give_up(std::string_view why) {
