@@ -46,58 +46,58 @@ transport::remote_span within(transport::remote_span region, std::size_t offset,
 
 } // namespace
 
-void slot_fabric::send_next(gpu::stream& s, const std::byte* from, std::size_t bytes) {
-  const auto ordinal = sent_steps_++;
+void slot_fabric::hand_on(gpu::stream& s, const std::byte* from, std::size_t bytes, place_fn place, fill_fn fill) {
   gpu::event sent;
-  s.launch([link = link_, slot = slot_, ordinal, from, bytes, sent](gpu::team&) {
-    const auto& next = link->around.next_stage;
+  s.launch([link = link_, slot = slot_, from, bytes, place, fill = std::move(fill), sent](gpu::team&) {
+    const auto [next, offset] = place(*link, slot);
     transfer_group(link, 1, sent)
-        .submit(next.address,
-                {.slices = {{{from, bytes}, within(next.landing, link->next_layout.residual_offset(slot), bytes)}},
-                 .message = arrival([&](wire::Arrival::Builder& b) {
-                   auto a = b.initResidual();
-                   a.setSlot2(slot);
-                   a.setOrdinal2(ordinal);
-                 }),
-                 .kind = transport::traffic::dispatch});
+        .submit(next.address, {.slices = {{{from, bytes}, within(next.landing, offset, bytes)}},
+                               .message = arrival(fill),
+                               .kind = transport::traffic::dispatch});
   });
   s.wait(sent);
+}
+
+void slot_fabric::take_over(gpu::stream& s, arrival_key what, std::size_t landed, std::byte* to, std::size_t bytes) {
+  gpu::event here;
+  link_->arrived.expect(what, 1, here);
+  s.wait(here);
+  s.launch([link = link_, landed, to, bytes](gpu::team&) { std::memcpy(to, link->landing.data() + landed, bytes); });
+}
+
+void slot_fabric::send_next(gpu::stream& s, const std::byte* from, std::size_t bytes) {
+  hand_on(
+      s, from, bytes,
+      [](const worker_link& link, std::uint32_t slot) {
+        return std::pair(link.around.next_stage, link.next_layout.residual_offset(slot));
+      },
+      [slot = slot_, ordinal = sent_steps_++](wire::Arrival::Builder& b) {
+        auto a = b.initResidual();
+        a.setSlot2(slot);
+        a.setOrdinal2(ordinal);
+      });
 }
 
 void slot_fabric::receive_previous(gpu::stream& s, std::byte* to, std::size_t bytes) {
-  gpu::event here;
-  link_->arrived.expect({arrival_kind::residual, slot_, received_steps_++}, 1, here);
-  s.wait(here);
-  s.launch([link = link_, slot = slot_, to, bytes](gpu::team&) {
-    std::memcpy(to, link->landing.data() + link->landing_layout.residual_offset(slot), bytes);
-  });
+  take_over(s, {arrival_kind::residual, slot_, received_steps_++}, link_->landing_layout.residual_offset(slot_), to,
+            bytes);
 }
 
 void slot_fabric::send_state(gpu::stream& s, const std::byte* from, std::size_t bytes) {
-  const auto ordinal = sent_states_++;
-  gpu::event sent;
-  s.launch([link = link_, slot = slot_, ordinal, from, bytes, sent](gpu::team&) {
-    const auto& next = link->around.tp_ranks[link->around.tp_rank + 1];
-    transfer_group(link, 1, sent)
-        .submit(next.address,
-                {.slices = {{{from, bytes}, within(next.landing, link->next_layout.state_offset(slot), bytes)}},
-                 .message = arrival([&](wire::Arrival::Builder& b) {
-                   auto a = b.initState();
-                   a.setSlot4(slot);
-                   a.setOrdinal4(ordinal);
-                 }),
-                 .kind = transport::traffic::dispatch});
-  });
-  s.wait(sent);
+  hand_on(
+      s, from, bytes,
+      [](const worker_link& link, std::uint32_t slot) {
+        return std::pair(link.around.tp_ranks[link.around.tp_rank + 1], link.next_layout.state_offset(slot));
+      },
+      [slot = slot_, ordinal = sent_states_++](wire::Arrival::Builder& b) {
+        auto a = b.initState();
+        a.setSlot4(slot);
+        a.setOrdinal4(ordinal);
+      });
 }
 
 void slot_fabric::receive_state(gpu::stream& s, std::byte* to, std::size_t bytes) {
-  gpu::event here;
-  link_->arrived.expect({arrival_kind::state, slot_, received_states_++}, 1, here);
-  s.wait(here);
-  s.launch([link = link_, slot = slot_, to, bytes](gpu::team&) {
-    std::memcpy(to, link->landing.data() + link->landing_layout.state_offset(slot), bytes);
-  });
+  take_over(s, {arrival_kind::state, slot_, received_states_++}, link_->landing_layout.state_offset(slot_), to, bytes);
 }
 
 void slot_fabric::gather(gpu::stream& s, const gpu::gather_op& op) {

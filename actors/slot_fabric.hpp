@@ -9,10 +9,12 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "actors/arrivals.hpp"
 #include "actors/landing.hpp"
+#include "actors/messages/data.capnp.h"
 #include "actors/open_transfers.hpp"
 #include "gpu/fabric.hpp"
 #include "transport/endpoint.hpp"
@@ -67,6 +69,12 @@ public:
   void experts(gpu::stream& s, const gpu::expert_op& op) override;
 
 private:
+  /// To the one next in line: where its peer and place come from is only asked when the stream gets there.
+  using place_fn = std::pair<peer, std::size_t> (*)(const worker_link&, std::uint32_t slot);
+  using fill_fn = std::function<void(wire::Arrival::Builder&)>;
+  void hand_on(gpu::stream& s, const std::byte* from, std::size_t bytes, place_fn place, fill_fn fill);
+  void take_over(gpu::stream& s, arrival_key what, std::size_t landed, std::byte* to, std::size_t bytes);
+
   std::shared_ptr<worker_link> link_;
   std::uint32_t slot_;
   std::span<std::byte> arena_;

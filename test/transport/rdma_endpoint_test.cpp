@@ -2,9 +2,8 @@
 #include <random>
 
 #include <doctest/doctest.h>
-#include <sys/wait.h>
 
-#include "test/transport/party.hpp"
+#include "test/transport/mortal_server.hpp"
 #include "transport/rdma/device.hpp"
 
 using namespace quadrant;
@@ -77,30 +76,9 @@ TEST_CASE("a side without a device is reached over TCP" * doctest::skip(!has_dev
 }
 
 TEST_CASE("a process that dies is noticed over RDMA" * doctest::skip(!has_device())) {
-  int told[2];
-  REQUIRE(::pipe(told) == 0);
-  const pid_t child = ::fork(); // while this process has one thread
-  if (child == 0) {
-    party server(4 << 20, over_rdma);
-    const std::uint64_t words[] = {server.self.endpoint, server.self.port, server.self.inbox, server.span.key};
-    (void)!::write(told[1], words, sizeof words);
-    ::pause();
-  }
-  std::uint64_t words[4];
-  REQUIRE(::read(told[0], words, sizeof words) == ssize_t(sizeof words));
+  mortal_server server(4 << 20, over_rdma);
   party client(4 << 20, over_rdma);
-  const address to{words[0], "127.0.0.1", std::uint16_t(words[1]), std::uint32_t(words[2])};
-  outcomes done;
-  client.wire->submit(to, {.slices = {}, .message = bytes_of("there?")}, done.next());
-  CHECK(done.of(0).ok());
-  ::kill(child, SIGSTOP);
-  for (int i = 0; i < 4; ++i)
-    client.wire->submit(to, {.slices = {{client.memory, {words[3], 0, client.memory.size()}}}, .message = {}},
-                        done.next());
-  CHECK(eventually([&] { return client.wire->books().credits_out > 0; }));
-  ::kill(child, SIGKILL);
-  ::waitpid(child, nullptr, 0);
-  for (std::size_t i = 1; i < 5; ++i) CHECK(done.of(i).error().code == errc::peer_lost);
+  CHECK(death_is_noticed(server, client));
 }
 
 TEST_CASE("a machine without an RDMA device says so, and its endpoint serves" * doctest::skip(has_device())) {

@@ -8,10 +8,9 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <sys/wait.h>
 
 #include "test/support/property.hpp"
-#include "test/transport/party.hpp"
+#include "test/transport/mortal_server.hpp"
 #include "test/transport/raw_peer.hpp"
 #include "transport/shm/descriptor_message.hpp"
 #include "transport/shm/ring.hpp"
@@ -155,30 +154,7 @@ TEST_CASE("who connects near and sends no memory is closed in time") {
 }
 
 TEST_CASE("a process that dies is noticed over shared memory, in the middle of whatever it did") {
-  int told[2];
-  REQUIRE(::pipe(told) == 0);
-  const pid_t child = ::fork(); // while this process has one thread
-  if (child == 0) {
-    party server(16 << 20, {.shared_memory = true});
-    const transport::remote_span span = server.span;
-    const std::uint64_t words[] = {server.self.endpoint, server.self.port, server.self.inbox, span.key};
-    (void)!::write(told[1], words, sizeof words);
-    ::pause();
-  }
-  std::uint64_t words[4];
-  REQUIRE(::read(told[0], words, sizeof words) == ssize_t(sizeof words));
+  mortal_server server(16 << 20, {.shared_memory = true});
   party client(16 << 20, {.shared_memory = true});
-  const address to{words[0], "127.0.0.1", std::uint16_t(words[1]), std::uint32_t(words[2])};
-  outcomes done;
-  client.wire->submit(to, {.slices = {}, .message = bytes_of("there?")}, done.next());
-  CHECK(done.of(0).ok());
-  ::kill(child, SIGSTOP);
-  for (int i = 0; i < 4; ++i)
-    client.wire->submit(to, {.slices = {{client.memory, {words[3], 0, client.memory.size()}}}, .message = {}},
-                        done.next());
-  CHECK(eventually([&] { return client.wire->books().credits_out > 0; }));
-  ::kill(child, SIGKILL);
-  ::waitpid(child, nullptr, 0);
-  for (std::size_t i = 1; i < 5; ++i) CHECK(done.of(i).error().code == errc::peer_lost);
-  CHECK(eventually([&] { return client.wire->books().peers == 0; }));
+  CHECK(death_is_noticed(server, client));
 }
