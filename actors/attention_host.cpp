@@ -1,5 +1,7 @@
 #include "actors/attention_host.hpp"
 
+#include "actors/wire.hpp"
+
 namespace quadrant::actors {
 
 attention_host::attention_host(parts p)
@@ -44,6 +46,13 @@ attention_host::~attention_host() {
 }
 
 void attention_host::connect(const std::vector<peer>& peers) { link_->around = parts_.plan->around(parts_.id, peers); }
+
+void attention_host::tell_first_rank(const msg::arrival& message) {
+  send(link_->around.tp_ranks[0].address, {.slices = {}, .message = to_bytes(message)},
+       [link = link_](const result<void>& outcome) {
+         if (!outcome) link->failed(outcome.error());
+       });
+}
 
 void attention_host::launch(std::uint32_t index, model::batch step, launch_hooks hooks) {
   auto& s = slots_[index];

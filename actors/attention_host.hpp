@@ -43,6 +43,8 @@ public:
   [[nodiscard]] gpu::device_times device_times() const { return device_->times(); }
 
   void connect(const std::vector<peer>& peers);
+  /// What hears of hand-overs to this worker: of KV in its pool, of first tokens; on any thread.
+  void on_hand_over(std::function<void(const msg::arrival&)> hears) { link_->handed_over = std::move(hears); }
 
   struct launch_hooks {
     std::function<void(std::int32_t layer)> kv_ready;
@@ -50,6 +52,8 @@ public:
     bool in_order = false;                         ///< KV of each layer after that of the launch before
   };
   void launch(std::uint32_t slot, model::batch step, launch_hooks hooks);
+  /// Passes a message on to the inbox of tensor-parallel rank 0.
+  void tell_first_rank(const msg::arrival& message);
   /// Sends from this worker's KV memory.
   void send(const transport::address& to, transport::transfer what, transport::completion done) {
     link_->open.submit(*parts_.endpoint, to, std::move(what), std::move(done));

@@ -46,20 +46,20 @@ decode_worker::decode_worker(caf::actor_config& config, std::shared_ptr<attentio
 
 decode_worker::behavior_type decode_worker::make_behavior() {
   now("joining");
+  const auto& about = host_->about();
+  if (about.id.rank == 0)
+    host_->on_hand_over([self = decode_actor(this)](const msg::arrival& message) { caf::anon_send(self, message); });
+  else // its word goes the way that the bytes came: the control plane is slower
+    host_->on_hand_over([host = host_.get()](const msg::arrival& message) { host->tell_first_rank(message); });
   return {[this](const msg::reserve& message) { reserve(message); },
-          [this](const msg::start& message) {
-            const auto v = message.view();
-            if (!serves(v->getRequest(), v->getAttempt())) return;
-            core_.start(v->getRequest(), v->getToken());
-            launch_all();
-          },
+          [this](const msg::arrival& message) { handed_over(message); },
           [this](const msg::forget& message) {
             const auto v = message.view();
             const auto id = v->getRequest();
             std::erase_if(waiting_, [&](const auto& w) {
               return w.first.view()->getRequest() == id && w.first.view()->getAttempt() == v->getAttempt();
             });
-            if (serves(id, v->getAttempt())) {
+            if (find(id, v->getAttempt())) {
               sequences_.erase(id);
               core_.cancel(id);
             }
@@ -87,9 +87,38 @@ void decode_worker::on_exit() {
   followers_.clear();
 }
 
-bool decode_worker::serves(scheduler::sequence_id id, std::uint32_t attempt) const {
+decode_worker::sequence* decode_worker::find(scheduler::sequence_id id, std::uint32_t attempt) {
   const auto found = sequences_.find(id);
-  return found != sequences_.end() && found->second.attempt == attempt;
+  return found != sequences_.end() && found->second.attempt == attempt ? &found->second : nullptr;
+}
+
+std::int64_t decode_worker::slices_of(std::int32_t prompt_tokens, const scheduler::kv_split& split) const {
+  const auto& plan = *host_->about().plan;
+  std::int64_t slices = 0;
+  for (std::int32_t rank = 0; rank < plan.layout().decode_tp; ++rank) {
+    const auto spec = plan.shard_of({role::decode, 0, rank});
+    slices += std::int64_t(model::shape_of(plan.config(), spec)->kv_heads) * spec.num_layers() *
+              split.blocks_on(std::size_t(spec.kv_rank()), scheduler::blocks_for(prompt_tokens));
+  }
+  return slices;
+}
+
+/// A part of a hand-over: slices of KV, or the first token. With the last one decoding begins.
+void decode_worker::handed_over(const msg::arrival& message) {
+  const auto v = message.view();
+  const bool is_kv = v->which() == wire::Arrival::KV;
+  const auto id = is_kv ? v->getKv().getRequest5() : v->getFirst().getRequest6();
+  auto* s = find(id, is_kv ? v->getKv().getAttempt5() : v->getFirst().getAttempt6());
+  if (s == nullptr) return; // over
+  if (is_kv) {
+    s->slices_due -= v->getKv().getSlices5();
+  } else {
+    s->first_token = v->getFirst().getToken6();
+    s->prompt_ended_ns = v->getFirst().getEndedNs6();
+  }
+  if (s->slices_due > 0 || !s->first_token) return;
+  core_.start(id, *s->first_token);
+  launch_all();
 }
 
 void decode_worker::reserve(const msg::reserve& message) {
@@ -108,7 +137,9 @@ void decode_worker::grant_waiting() {
                                 .max_new_tokens = v->getMaxNewTokens(),
                                 .stop_tokens = read_ints(v->getStopTokens())});
     if (!lease && lease.error().code == errc::out_of_blocks) return;
-    if (lease) sequences_.insert_or_assign(id, sequence{v->getAttempt(), request, read(v->getSampling())});
+    if (lease)
+      sequences_.insert_or_assign(id, sequence{v->getAttempt(), request, read(v->getSampling()),
+                                               slices_of(v->getPromptTokens(), lease->split)});
     send(request, msg::lease::make(
                       [&](wire::Lease::Builder& b) {
                         b.setRequest(id);
@@ -178,7 +209,9 @@ void decode_worker::commit(const msg::decode_step_done& message) {
   if (core_.in_flight() == 0)
     for (auto& gap : gaps_) gap.rest();
   for (const auto& out : outcomes) {
-    const auto& s = sequences_.at(out.sequence);
+    auto& s = sequences_.at(out.sequence);
+    if (const auto ended = std::exchange(s.prompt_ended_ns, 0); ended != 0)
+      last_hand_over_ns_ = v->getStartedNs() - ended;
     send(s.request, msg::token::make(
                         [&](wire::Token::Builder& b) {
                           b.setRequest(out.sequence);
@@ -200,6 +233,7 @@ msg::status_report decode_worker::report() const {
     for (const auto& gap : gaps_) idle += gap.idle_ns, busy += gap.step_ns;
     write_gauges(b, {{"device_busy_seconds", busy_seconds(host_->device_times())},
                      {"decode_idle_gap_ratio", busy == 0 ? 0 : double(idle) / double(busy)},
+                     {"last_hand_over_seconds", double(last_hand_over_ns_) * 1e-9},
                      {"sequences_live", double(core_.live())},
                      {"leases_waiting", double(waiting_.size())}});
     if (host_->about().shard->spec.tp_rank == 0) write_books(b.initBooks(), core_.books(), core_.in_flight());

@@ -5,6 +5,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "actors/attention_host.hpp"
@@ -26,6 +27,9 @@ private:
     std::uint32_t attempt;
     request_actor request;
     gpu::sampling sampling;
+    std::int64_t slices_due = 0; ///< of the prompt's KV that have not arrived
+    std::optional<std::int32_t> first_token{};
+    std::int64_t prompt_ended_ns = 0; ///< 0: its first step has been seen
   };
   /// The time between two steps of a micro-batch with no new sequence between them: what the framework costs the
   /// device.
@@ -35,7 +39,11 @@ private:
     void rest() { last_end_ns = 0; } ///< nothing to do: what follows is no gap
   };
 
-  [[nodiscard]] bool serves(scheduler::sequence_id id, std::uint32_t attempt) const;
+  /// The sequence, if this is its attempt.
+  [[nodiscard]] sequence* find(scheduler::sequence_id id, std::uint32_t attempt);
+  /// (block, layer, head) slices of a prompt's KV, over all ranks.
+  [[nodiscard]] std::int64_t slices_of(std::int32_t prompt_tokens, const scheduler::kv_split& split) const;
+  void handed_over(const msg::arrival& message);
   void reserve(const msg::reserve& message);
   void grant_waiting();
   void launch_all();
@@ -48,7 +56,8 @@ private:
   std::map<scheduler::sequence_id, sequence> sequences_;
   std::deque<std::pair<msg::reserve, request_actor>> waiting_;
   std::vector<decode_actor> followers_;
-  std::vector<gap_meter> gaps_; ///< by micro-batch
+  std::vector<gap_meter> gaps_;        ///< by micro-batch
+  std::int64_t last_hand_over_ns_ = 0; ///< from the end of a prompt's prefill to its first step
 };
 
 } // namespace quadrant::actors

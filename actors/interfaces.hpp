@@ -1,10 +1,10 @@
 // actors/interfaces.hpp: the map of the cluster: which actor takes which messages.
 //
 //   gateway ─spawns─▶ request ⇄ router
-//                     request ⇄ decode (lease, start, tokens)      request ⇄ kv_transfer (handed over)
+//                     request ⇄ decode (lease, tokens)
 //                     request ─▶ planner ─▶ shards (micro-batches) ─▶ request (first token)
-//                                          shards ⇄ kv_transfer (slices ready, send, sent)
-//   shards, decode ⇄ expert groups: on the data plane          supervisor ⇄ node agents ─spawn─▶ workers
+//                     request ⇄ kv_transfer ◀─ shards (sent); when it is over early: ─▶ planner ─▶ shards (halt)
+//   shards ─▶ decode: KV and the first token, on the data plane                      shards, decode ⇄ expert groups: on the data plane          supervisor ⇄ node agents ─spawn─▶ workers
 //
 // The schemas in messages/ say what each message promises. A control message may come twice or late; ids, attempts and
 // step numbers make that harmless. What arrives on the data plane comes once, or its transfer has failed.
@@ -31,17 +31,16 @@ using lease = envelope<wire::Lease>;
 using prefill = envelope<wire::Prefill>;
 using first_token = envelope<wire::FirstToken>;
 using logit_rows = envelope<wire::LogitRows>;
-using handed_over = envelope<wire::HandedOver>;
-using start = envelope<wire::Start>;
+using hand_over_failed = envelope<wire::HandOverFailed>;
 using token = envelope<wire::Token>;
 using micro_batch = envelope<wire::MicroBatch>;
 using micro_batch_done = envelope<wire::MicroBatchDone>;
 using decode_step = envelope<wire::DecodeStep>;
 using decode_step_done = envelope<wire::DecodeStepDone>;
 using arrival = envelope<wire::Arrival>;
-using kv_ready = envelope<wire::KvReady>;
-using kv_send = envelope<wire::KvSend>;
 using kv_sent = envelope<wire::KvSent>;
+using halt = envelope<wire::Halt>;
+using halted = envelope<wire::Halted>;
 using join = envelope<wire::Join>;
 using assign = envelope<wire::Assign>;
 using assigned = envelope<wire::Assigned>;
@@ -69,18 +68,19 @@ using takes = caf::reacts_to<Messages...>;
 #define QUADRANT_WORKER_MESSAGES takes<msg::view, handles>, caf::replies_to<msg::status_query>::with<msg::status_report>
 
 using request_actor = caf::typed_actor<takes<msg::lease>, takes<msg::first_token>, takes<msg::logit_rows>,
-                                       takes<msg::handed_over>, takes<msg::token>, takes<msg::worker_down>,
+                                       takes<msg::hand_over_failed>, takes<msg::token>, takes<msg::worker_down>,
                                        takes<begin_atom>, takes<cancel_atom>, takes<timeout_atom>>;
 using router_actor = caf::typed_actor<caf::replies_to<msg::admit>::with<msg::route>, takes<msg::forget>,
                                       takes<msg::worker_down>, QUADRANT_WORKER_MESSAGES>;
-using planner_actor = caf::typed_actor<takes<msg::prefill, handle>, takes<msg::forget>, takes<msg::micro_batch_done>,
-                                       QUADRANT_WORKER_MESSAGES>;
-using shard_actor = caf::typed_actor<takes<msg::micro_batch, handles>, takes<msg::kv_send>, QUADRANT_WORKER_MESSAGES>;
-using decode_actor = caf::typed_actor<takes<msg::reserve>, takes<msg::start>, takes<msg::forget>,
+using planner_actor = caf::typed_actor<takes<msg::prefill, handle>, takes<msg::halt, handle>, takes<msg::forget>,
+                                       takes<msg::micro_batch_done>, QUADRANT_WORKER_MESSAGES>;
+using shard_actor =
+    caf::typed_actor<takes<msg::micro_batch, handles>, takes<msg::halt, handle>, QUADRANT_WORKER_MESSAGES>;
+using decode_actor = caf::typed_actor<takes<msg::reserve>, takes<msg::arrival>, takes<msg::forget>,
                                       takes<msg::decode_step>, takes<msg::decode_step_done>, QUADRANT_WORKER_MESSAGES>;
 using expert_actor =
     caf::typed_actor<takes<msg::arrival>, takes<launched_atom, std::uint64_t>, QUADRANT_WORKER_MESSAGES>;
-using kv_transfer_actor = caf::typed_actor<takes<msg::kv_ready>, takes<msg::kv_sent>, takes<msg::forget>>;
+using kv_transfer_actor = caf::typed_actor<takes<msg::kv_sent>, takes<msg::halted>, takes<msg::forget>>;
 using node_actor = caf::typed_actor<caf::replies_to<msg::assign>::with<msg::assigned, handles>,
                                     caf::replies_to<msg::status_query>::with<msg::status_report>>;
 using supervisor_actor =

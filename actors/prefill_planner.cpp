@@ -34,6 +34,11 @@ prefill_planner::behavior_type prefill_planner::make_behavior() {
             prompts_.insert_or_assign(v->getRequest(), prompt{v->getAttempt(), message, request, transfer});
             plan_all();
           },
+          [this](const msg::halt& message, const handle& transfer) {
+            core_.halt(message.view()->getRequest());
+            for (const auto& shard : shards_) send(shard, message, transfer); // after every chunk that it was sent
+            plan_all();
+          },
           [this](const msg::forget& message) {
             const auto found = prompts_.find(message.view()->getRequest());
             if (found == prompts_.end() || found->second.attempt != message.view()->getAttempt()) return;
@@ -80,6 +85,13 @@ void prefill_planner::plan_all() {
         to.setLast(c.last);
         to.setAllLogits(v->getAllLogits());
         to.setSampling(v->getSampling());
+        if (!v->getAllLogits()) {
+          const auto first = c.first_position / gpu::block_tokens, end_position = c.first_position + c.num_tokens;
+          const auto end = c.last ? std::int32_t(c.blocks.size()) : end_position / gpu::block_tokens;
+          auto blocks = to.initDecodeBlocks(unsigned(end - first));
+          for (unsigned n = 0; n < blocks.size(); ++n) blocks.set(n, v->getBlocks()[unsigned(first) + n]);
+          to.setSegmentEnds(v->getSegmentEnds());
+        }
         beside.push_back(p.request);
         beside.push_back(p.transfer);
       }

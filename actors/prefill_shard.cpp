@@ -25,31 +25,9 @@ model::batch read_batch(wire::MicroBatch::Reader step) {
   return b;
 }
 
-/// Tells each chunk's kv_transfer that a layer is stored. Runs on the device thread.
-void report_layer(const msg::micro_batch& message, const handles& beside, std::uint32_t worker, std::int32_t layer) {
-  const auto step = message.view();
-  const auto chunks = step->getChunks();
-  for (unsigned i = 0; i < chunks.size(); ++i) {
-    const auto c = chunks[i];
-    if (c.getAllLogits()) continue; // nothing is handed over
-    caf::anon_send(as<kv_transfer_actor>(beside[2 * i + 1]),
-                   msg::kv_ready::make(
-                       [&](wire::KvReady::Builder& b) {
-                         b.setRequest(c.getRequest());
-                         b.setAttempt(c.getAttempt());
-                         b.setWorker(worker);
-                         b.setLayer(std::uint32_t(layer));
-                         b.setFirstPosition(c.getFirstPosition());
-                         b.setEndPosition(c.getFirstPosition() + std::int32_t(c.getTokens().size()));
-                         b.setLast(c.getLast());
-                         b.setBlocks(c.getBlocks());
-                       },
-                       c.getRequest()));
-  }
-}
-
 /// Hands the sampled tokens and wanted logits to the requests. Runs on the device thread.
-void report_outputs(const msg::micro_batch& message, const handles& beside, const model::frame& f,
+void report_outputs(const msg::micro_batch& message, const handles& beside,
+                    const std::vector<std::shared_ptr<const chunk_kv>>& kv, const model::frame& f,
                     std::int32_t vocabulary) {
   const auto step = message.view();
   const auto chunks = step->getChunks();
@@ -71,6 +49,7 @@ void report_outputs(const msg::micro_batch& message, const handles& beside, cons
           }));
     out += rows;
     if (!c.getLast()) continue;
+    if (kv[i]) kv[i]->first_token(f.sampled[out - 1]);
     caf::anon_send(request, msg::first_token::make(
                                 [&](wire::FirstToken::Builder& b) {
                                   b.setRequest(c.getRequest());
@@ -85,14 +64,17 @@ void report_outputs(const msg::micro_batch& message, const handles& beside, cons
 } // namespace
 
 prefill_shard::prefill_shard(caf::actor_config& config, std::shared_ptr<attention_host> host, std::uint32_t row)
-    : observed(config, "prefill shard " + host->about().name), host_(std::move(host)), row_(row) {}
+    : observed(config, "prefill shard " + host->about().name), host_(std::move(host)), sender_(*host_, row) {}
 
 prefill_shard::behavior_type prefill_shard::make_behavior() {
   now("joining");
   return {[this](const msg::micro_batch& message, const handles& beside) { run(message, beside); },
-          [this](const msg::kv_send& message) { send_slices(message); },
+          [this](const msg::halt& message, const handle& transfer) {
+            sender_.halt(message, as<kv_transfer_actor>(transfer));
+          },
           [this](const msg::view& message, const handles&) {
             host_->connect(read_peers(*message.view()));
+            sender_.connect(*message.view());
             now("serving");
           },
           [this](const msg::status_query&) { return worker_report(host_->device_times()); }};
@@ -100,42 +82,24 @@ prefill_shard::behavior_type prefill_shard::make_behavior() {
 
 void prefill_shard::run(const msg::micro_batch& message, const handles& beside) {
   const auto& shard = *host_->about().shard;
-  attention_host::launch_hooks hooks{
-      .kv_ready = [message, beside, row = row_](std::int32_t layer) { report_layer(message, beside, row, layer); },
-      .done = {},
-      .in_order = true};
+  const auto kv = sender_.prepare(*message.view(), beside);
+  attention_host::launch_hooks hooks{.kv_ready =
+                                         [kv](std::int32_t layer) {
+                                           for (const auto& chunk : kv)
+                                             if (chunk) chunk->layer_stored(layer);
+                                         },
+                                     .done = {},
+                                     .in_order = true};
   if (shard.shape.samples && shard.spec.tp_rank == 0) {
     const auto planner = as<planner_actor>(current_sender());
-    hooks.done = [message, beside, planner, vocabulary = shard.config.vocab_size](const model::frame& f) {
-      report_outputs(message, beside, f, vocabulary);
+    hooks.done = [message, beside, kv, planner, vocabulary = shard.config.vocab_size](const model::frame& f) {
+      report_outputs(message, beside, kv, f, vocabulary);
       caf::anon_send(planner, msg::micro_batch_done::make(
                                   [&](wire::MicroBatchDone::Builder& b) { b.setStep(message.view()->getStep()); }));
     };
   }
   const auto step = message.view();
   host_->launch(step->getSlot(), read_batch(*step), std::move(hooks));
-}
-
-void prefill_shard::send_slices(const msg::kv_send& message) {
-  const auto v = message.view();
-  transport::transfer what{.slices = {}, .message = {}, .kind = transport::traffic::kv, .checksum = true};
-  std::uint64_t bytes = 0;
-  for (const auto s : v->getSlices()) {
-    const auto to = read(s.getTo());
-    what.slices.push_back({{host_->kv_bytes() + s.getFromOffset(), to.bytes}, to});
-    bytes += to.bytes;
-  }
-  const auto transfer = as<kv_transfer_actor>(current_sender());
-  host_->send(read(v->getTo()), std::move(what), [message, transfer, bytes](const result<void>& outcome) {
-    caf::anon_send(transfer, msg::kv_sent::make([&](wire::KvSent::Builder& b) {
-                     const auto asked = message.view();
-                     b.setRequest(asked->getRequest());
-                     b.setAttempt(asked->getAttempt());
-                     b.setTicket(asked->getTicket());
-                     b.setBytes(bytes);
-                     if (!outcome) write(b.initProblem(), outcome.error());
-                   }));
-  });
 }
 
 } // namespace quadrant::actors

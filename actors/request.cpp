@@ -22,7 +22,9 @@ live_request::behavior_type live_request::make_behavior() {
       [this](const msg::lease& message) { leased(message); },
       [this](const msg::first_token& message) { first_token(message); },
       [this](const msg::logit_rows& message) { logits(message); },
-      [this](const msg::handed_over& message) { handed_over(message); },
+      [this](const msg::hand_over_failed& message) {
+        if (message.view()->getAttempt() == attempt_) fail(read(message.view()->getProblem()).error());
+      },
       [this](const msg::token& message) { token(message); },
       [this](const msg::worker_down& message) {
         const auto v = message.view();
@@ -81,17 +83,14 @@ void live_request::leased(const msg::lease& message) {
   start_prefill(read_ints(v->getBlocks()), {read_ints(v->getSegmentEnds())});
 }
 
-void live_request::start_prefill(std::vector<std::int32_t> decode_blocks, scheduler::kv_split split) {
+void live_request::start_prefill(const std::vector<std::int32_t>& decode_blocks, const scheduler::kv_split& split) {
   now("prefilling");
   const auto spec = spec_.view();
   transfer_ = spawn<kv_transfer>(kv_transfer::order{.request = id_,
                                                     .attempt = attempt_,
                                                     .plan = around_.plan,
-                                                    .view = around_.view,
                                                     .workers = around_.workers,
                                                     .prompt_tokens = std::int32_t(spec->getTokens().size()),
-                                                    .decode_blocks = std::move(decode_blocks),
-                                                    .decode_split = std::move(split),
                                                     .owner = this,
                                                     .planner = around_.planner,
                                                     .decode = around_.decode});
@@ -103,8 +102,10 @@ void live_request::start_prefill(std::vector<std::int32_t> decode_blocks, schedu
              b.setTokens(spec->getTokens());
              b.setSampling(spec->getSampling());
              b.setAllLogits(spec->getAllLogits());
+             write_ints([&](unsigned n) { return b.initBlocks(n); }, decode_blocks);
+             write_ints([&](unsigned n) { return b.initSegmentEnds(n); }, split.ends);
            },
-           id_, 62 + spec->getTokens().size() / 2),
+           id_, 62 + (spec->getTokens().size() + decode_blocks.size()) / 2),
        caf::actor_cast<handle>(*transfer_));
 }
 
@@ -115,7 +116,8 @@ void live_request::first_token(const msg::first_token& message) {
   if (spec_.view()->getAllLogits()) return; // the rows end it
   put(0, v->getToken(), v->getDigest());
   if (const auto why = end_after(0, v->getToken())) return end(*why);
-  start_decode_if_ready();
+  now("decoding");
+  for (const auto& early : std::exchange(early_tokens_, {})) token(early);
 }
 
 /// Rows of later chunks wait for those before them: a short micro-batch may overtake a long one.
@@ -134,29 +136,11 @@ void live_request::logits(const msg::logit_rows& message) {
   if (logits_until_ == std::int32_t(spec_.view()->getTokens().size())) end(finish::stop);
 }
 
-void live_request::handed_over(const msg::handed_over& message) {
-  const auto v = message.view();
-  if (over_ || v->getAttempt() != attempt_) return;
-  if (const auto outcome = read(v->getProblem()); !outcome) return fail(outcome.error());
-  handed_over_ = true;
-  start_decode_if_ready();
-}
-
-void live_request::start_decode_if_ready() {
-  if (!handed_over_ || tokens_.empty()) return;
-  now("decoding");
-  send(around_.decode, msg::start::make(
-                           [&](wire::Start::Builder& b) {
-                             b.setRequest(id_);
-                             b.setAttempt(attempt_);
-                             b.setToken(tokens_[0]);
-                           },
-                           id_));
-}
-
 void live_request::token(const msg::token& message) {
   const auto v = message.view();
-  if (over_ || v->getAttempt() != attempt_ || v->getIndex() != std::int32_t(tokens_.size())) return;
+  if (over_ || v->getAttempt() != attempt_) return;
+  if (tokens_.empty()) return early_tokens_.push_back(message); // decode need not wait for us to hear of index 0
+  if (v->getIndex() != std::int32_t(tokens_.size())) return;
   if (v->getToken() < 0)
     return fail({errc::numeric, "a NaN or Inf reached the logits of token " + std::to_string(v->getIndex())});
   put(v->getIndex(), v->getToken(), v->getDigest());

@@ -40,11 +40,9 @@ private:
   void admit();
   void lease();
   void leased(const msg::lease& message);
-  void start_prefill(std::vector<std::int32_t> decode_blocks, scheduler::kv_split split);
+  void start_prefill(const std::vector<std::int32_t>& decode_blocks, const scheduler::kv_split& split);
   void first_token(const msg::first_token& message);
   void logits(const msg::logit_rows& message);
-  void handed_over(const msg::handed_over& message);
-  void start_decode_if_ready();
   void token(const msg::token& message);
   void put(std::int32_t index, std::int32_t id, std::uint64_t digest);
   [[nodiscard]] std::optional<finish> end_after(std::int32_t index, std::int32_t id) const;
@@ -57,10 +55,11 @@ private:
   std::shared_ptr<token_sink> sink_;
   std::uint64_t id_;
   std::uint32_t attempt_ = 1;
-  bool asked_router_ = false, leased_ = false, handed_over_ = false, over_ = false;
+  bool asked_router_ = false, leased_ = false, over_ = false;
   std::map<std::int32_t, msg::logit_rows> early_logits_; ///< by first position
   std::int32_t logits_until_ = 0;                        ///< positions whose logits have been given
   std::vector<std::int32_t> tokens_;                     ///< the answer so far
+  std::vector<msg::token> early_tokens_;                 ///< of decode, before the first one of prefill
   std::optional<kv_transfer_actor> transfer_;
 };
 

@@ -203,7 +203,6 @@ void slot_fabric::experts(gpu::stream& s, const gpu::expert_op& op) {
 }
 
 void take_arrival(worker_link& link, std::span<const std::byte> message) {
-  if (message.empty()) return; // a slice of KV: the sender's completion says enough
   const auto envelope = from_bytes<wire::Arrival>(message);
   if (!envelope) return link.failed(envelope.error());
   const auto view = envelope->view();
@@ -218,6 +217,10 @@ void take_arrival(worker_link& link, std::span<const std::byte> message) {
   case wire::Arrival::COMBINE:
     return link.arrived.arrived(
         {arrival_kind::combine, view->getCombine().getSlot3(), view->getCombine().getOrdinal3()});
+  case wire::Arrival::KV:
+  case wire::Arrival::FIRST:
+    if (link.handed_over) return link.handed_over(*envelope);
+    return link.failed({errc::corrupt, "KV came to a worker that takes none"});
   case wire::Arrival::DISPATCH: return link.failed({errc::corrupt, "a dispatch came to an attention worker"});
   }
 }

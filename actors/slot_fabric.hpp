@@ -13,8 +13,8 @@
 #include <vector>
 
 #include "actors/arrivals.hpp"
+#include "actors/interfaces.hpp"
 #include "actors/landing.hpp"
-#include "actors/messages/data.capnp.h"
 #include "actors/open_transfers.hpp"
 #include "gpu/fabric.hpp"
 #include "transport/endpoint.hpp"
@@ -50,8 +50,9 @@ struct worker_link {
   dispatch_landing expert_layout;
   neighbours around;
   arrivals arrived;
-  open_transfers open;                 ///< that read its frames, landing or KV memory
-  std::function<void(failure)> failed; ///< a peer could not be reached; any thread
+  open_transfers open;                                  ///< that read its frames, landing or KV memory
+  std::function<void(failure)> failed;                  ///< a peer could not be reached; any thread
+  std::function<void(const msg::arrival&)> handed_over; ///< hears of KV in its pool, of first tokens; any thread
 };
 
 class slot_fabric final : public gpu::fabric {

@@ -24,10 +24,10 @@ public:
     set("middleman.heartbeat-interval", caf::timespan(heartbeat));
     set("middleman.connection-timeout", caf::timespan(patience));
     add_messages<msg::request_spec, msg::admit, msg::route, msg::forget, msg::reserve, msg::lease, msg::prefill,
-                 msg::first_token, msg::logit_rows, msg::handed_over, msg::start, msg::token, msg::micro_batch,
-                 msg::micro_batch_done, msg::decode_step, msg::decode_step_done, msg::arrival, msg::kv_ready,
-                 msg::kv_send, msg::kv_sent, msg::join, msg::assign, msg::assigned, msg::view, msg::worker_down,
-                 msg::status_query, msg::status_report>();
+                 msg::first_token, msg::logit_rows, msg::hand_over_failed, msg::token, msg::micro_batch,
+                 msg::micro_batch_done, msg::decode_step, msg::decode_step_done, msg::arrival, msg::kv_sent, msg::halt,
+                 msg::halted, msg::join, msg::assign, msg::assigned, msg::view, msg::worker_down, msg::status_query,
+                 msg::status_report>();
     add_message_type<handles>("quadrant::handles");
   }
 

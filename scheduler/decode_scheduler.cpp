@@ -78,6 +78,7 @@ void decode_scheduler::give_back(const decode_lease& lease) {
 void decode_scheduler::start(sequence_id id, std::int32_t first_token) {
   const auto found = sequences_.find(id);
   if (found == sequences_.end() || found->second.ended || found->second.running) return;
+  if (first_token < 0 || std::ranges::count(found->second.about.stop_tokens, first_token) > 0) return;
   found->second.running = true;
   found->second.first_token = first_token;
 }

@@ -77,7 +77,7 @@ public:
   ///         errc::invalid_argument: it could never fit, or has a lease
   result<decode_lease> reserve(const decode_sequence& s);
   /// The KV is in place and `first_token` (index 0) is the next input. Idempotent; unknown sequences are ignored.
-  /// With one new token there is nothing to decode: such a sequence ends by `cancel`.
+  /// Where the first token is the last one, or a fault (-1), there is nothing to decode: such a sequence ends by `cancel`.
   void start(sequence_id id, std::int32_t first_token);
   /// Nothing where the micro-batch has no credit or no runnable sequence.
   std::optional<decode_step> schedule(std::int32_t micro_batch);

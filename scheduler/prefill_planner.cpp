@@ -61,6 +61,8 @@ void prefill_planner::complete(std::uint64_t number) {
   flying_.erase(done);
 }
 
+void prefill_planner::halt(request_id request) { std::erase(queue_, request); }
+
 void prefill_planner::release(request_id request) {
   const auto found = prompts_.find(request);
   if (found == prompts_.end()) return;

@@ -55,6 +55,8 @@ public:
   std::optional<micro_batch> plan();
   /// The step has left the last stage. A short step may overtake a long one of another slot.
   void complete(std::uint64_t step);
+  /// No further chunk of it is planned; its blocks stay. Idempotent; unknown requests are ignored.
+  void halt(request_id request);
   /// The prompt's KV is no longer needed, or no longer wanted. Idempotent; unknown requests are ignored.
   void release(request_id request);
 

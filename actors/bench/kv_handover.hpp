@@ -1,9 +1,8 @@
-// actors/bench/kv_handover.hpp: how much of a hand-over of KV a request sees: from its first token, which the last chunk of
-// the prefill makes, to the next one, which decode makes once all KV has arrived. With prefill and decode in one process,
-// and in two, over shared memory and over TCP.
+// actors/bench/kv_handover.hpp: how much of a hand-over a request sees: from the end of its prefill to the start of its first
+// decode step. With prefill and decode in one process, and in two, over shared memory and over TCP.
 //
-//   chunk 1 ─▶ chunk 2 ─▶ … ─▶ last chunk ─▶ token 0 ───────────▶ token 1
-//      └ KV leaves  └ KV leaves     └ KV leaves ─▶ decode has it ─▶ step
+//   chunk 1 ─▶ chunk 2 ─▶ … ─▶ last chunk ─▶ token 0 ──────────────┬▶ first step
+//      └ KV leaves  └ KV leaves     └ KV leaves ─▶ decode has it ──┘
 //
 // What cannot be hidden is the KV of the last chunk: its time on the wire is added to the one-process figure that the
 // others are measured against.
@@ -21,7 +20,7 @@ struct kv_handover_options {
 };
 
 /// Three measurements named kv_handover, of the paths loopback, shm and tcp. bytes: KV of the last chunk; p50_us, p99_us:
-/// from token to token; gb_s: of a raw socket; ratio_to_raw: p50 over that of one process and the last chunk's time on a
+/// from end to start; gb_s: of a raw socket; ratio_to_raw: p50 over that of one process and the last chunk's time on a
 /// raw socket.
 /// Errors  errc::unavailable, and those of engine::start
 result<void> bench_kv_handover(const kv_handover_options& options);

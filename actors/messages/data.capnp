@@ -40,6 +40,17 @@ struct Arrival {
       slot3    @6 :UInt32;
       ordinal3 @7 :UInt64;
     }
+    kv :group {              # so many (block, layer, head) slices of a hand-over; a rank above 0 passes the word on to rank 0
+      request5 @10 :UInt64;
+      attempt5 @11 :UInt32;
+      slices5  @12 :UInt32;
+    }
+    first :group {           # the other half of a hand-over: the prompt is computed, this is index 0 of the answer
+      request6 @13 :UInt64;
+      attempt6 @14 :UInt32;
+      token6   @15 :Int32;
+      endedNs6 @16 :Int64;   # when, by the monotonic clock of the machine
+    }
   }
 }
 struct Dispatch {
@@ -52,33 +63,26 @@ struct Dispatch {
   out         @6 :TensorRef;    # where the group's rows go, contiguous
 }
 
-# shard ▶ kv_transfer: these positions of a layer are in the shard's pool.
-struct KvReady {
+# shard ▶ kv_transfer: these positions of a layer are in the pools of the decode ranks that hold them, or the problem that
+# stopped them. planner ▶ kv_transfer: the prompt cannot be computed (the problem; nothing else is set).
+struct KvSent {
   request       @0 :UInt64;
   attempt       @1 :UInt32;
   worker        @2 :UInt32;     # row of the view
   layer         @3 :UInt32;     # in the shard
   firstPosition @4 :Int32;
   endPosition   @5 :Int32;
-  last          @6 :Bool;
-  blocks        @7 :List(Int32);
+  problem       @6 :Serving.Problem;
 }
-# kv_transfer ▶ shard: send these slices. Sent when each has arrived, or with the problem that stopped it.
-struct KvSend {
-  request  @0 :UInt64;
-  attempt  @1 :UInt32;
-  ticket   @2 :UInt64;
-  to       @3 :Address;
-  slices   @4 :List(Slice);
-  struct Slice {
-    fromOffset @0 :UInt64;      # in the shard's pool
-    to         @1 :TensorRef;
-  }
-}
-struct KvSent {
+# kv_transfer ▶ planner ▶ every shard, with the kv_transfer's handle beside it: the request is over before its hand-over. No
+# chunk of it is planned, and no slice sent, any more. Each shard says Halted when none is on the way.
+struct Halt {
   request @0 :UInt64;
   attempt @1 :UInt32;
-  ticket  @2 :UInt64;
-  bytes   @3 :UInt64;
-  problem @4 :Serving.Problem;
+}
+# shard ▶ kv_transfer.
+struct Halted {
+  request @0 :UInt64;
+  attempt @1 :UInt32;
+  worker  @2 :UInt32;           # row of the view
 }

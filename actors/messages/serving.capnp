@@ -73,9 +73,12 @@ struct Prefill {
   tokens    @2 :List(Int32);
   sampling  @3 :Sampling;
   allLogits @4 :Bool;
+  blocks      @5 :List(Int32);  # of the decode lease: where the KV goes
+  segmentEnds @6 :List(Int32);
 }
 
-# last prefill shard (tp_rank 0) ▶ request: the prompt is computed. Index 0 of the answer.
+# last prefill shard (tp_rank 0) ▶ request: the prompt is computed. Index 0 of the answer. The decode worker hears it too, on the
+# data plane, and its tokens may come before.
 struct FirstToken {
   request @0 :UInt64;
   attempt @1 :UInt32;
@@ -91,19 +94,13 @@ struct LogitRows {
   rows          @4 :Data;  # f32 [rows, vocabulary]
 }
 
-# kv_transfer ▶ request: every slice has arrived at every decode rank, or the hand-over has failed.
-struct HandedOver {
+# kv_transfer ▶ request: the KV cannot reach the decode ranks.
+struct HandOverFailed {
   request @0 :UInt64;
   attempt @1 :UInt32;
   problem @2 :Problem;
 }
 
-# request ▶ decode worker: the KV is in place; token is the answer's index 0 and the next step's input.
-struct Start {
-  request @0 :UInt64;
-  attempt @1 :UInt32;
-  token   @2 :Int32;
-}
 # decode worker ▶ request. Known indices are dropped. finished: 0 no, 1 stop token, 2 length, 3 fault.
 struct Token {
   request  @0 :UInt64;

@@ -20,6 +20,8 @@ struct MicroBatch {
     last          @5 :Bool;          # completes the prompt: its last row is sampled
     allLogits     @6 :Bool;
     sampling      @7 :Serving.Sampling;
+    decodeBlocks  @8 :List(Int32);   # of the lease: for each block that this chunk completes; empty with allLogits
+    segmentEnds   @9 :List(Int32);
   }
 }
 # last shard (tp_rank 0) ▶ planner.
