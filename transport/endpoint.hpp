@@ -15,7 +15,7 @@
 //   corrupt           the checksum is wrong, or the peer broke the frame format
 // Its source memory belongs to the transport until then. No order holds between transfers but where it is asked for. Where
 // a connection breaks and another one is left, what it carried goes again, within its deadline. A refused transfer costs
-// only itself, though slices before the refused one may have been written; bytes that break the frame format cost the
+// only itself, though some of its bytes may have been written; bytes that break the frame format cost the
 // peer its connection, and nobody else anything.
 // Threads any thread may call, holding no lock; handlers and completions run on a transport thread, or on the
 //         submitting one where the peer is in this process; they must be short, never block and not throw. They may

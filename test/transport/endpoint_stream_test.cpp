@@ -58,8 +58,7 @@ TEST_CASE("transfers mean the same however their bytes are cut") {
                         : !sound ? std::optional(errc::corrupt)
                                  : std::nullopt);
           if (!due.back()) delivered.push_back(message);
-          std::ranges::copy(known ? std::span(body) : std::span(body).first(half),
-                            expected.begin() + std::ptrdiff_t(at));
+          if (known) std::ranges::copy(body, expected.begin() + std::ptrdiff_t(at));
           at += bytes;
         }
         send_cut(peer, stream, dice);

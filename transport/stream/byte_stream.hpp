@@ -13,6 +13,8 @@
 
 namespace quadrant::transport::stream {
 
+inline constexpr std::size_t most_read_buffers = 18; ///< that one read is for
+
 class byte_stream {
 public:
   using handler = std::function<void(boost::system::error_code, std::size_t)>;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include <boost/asio/error.hpp>
+#include <boost/container/static_vector.hpp>
 
 #include "config/log.hpp"
 #include "transport/checksum.hpp"
@@ -15,7 +16,8 @@ using std::chrono::steady_clock;
 
 namespace {
 constexpr std::size_t scratch_bytes = 64 << 10;
-constexpr std::size_t many_acks = 32;  // that wait: they leave at once
+constexpr std::size_t most_places = most_read_buffers - 1; // and the stage
+constexpr std::size_t many_acks = 32;                      // that wait: they leave at once
 constexpr std::size_t max_acks = 1024; // answers that a peer has not read yet; then we read no more from it
 } // namespace
 
@@ -96,7 +98,7 @@ void incoming::unpin_all() {
 
 void incoming::refuse(failure why) {
   outcome_ = std::move(why);
-  placed_.clear();
+  places_.clear();
   unpin_all();
 }
 
@@ -180,25 +182,26 @@ bool incoming::take_table() {
   slices_ = std::move(*slices);
   index_ = 0;
   got_ = 0;
-  placed_.clear();
+  places_.clear();
   outcome_ = {};
+  if (wanted_) pin_all();
   return true;
+}
+
+void incoming::pin_all() {
+  for (const auto& to : slices_) {
+    const auto place = home_.regions.pin(to);
+    if (!place) return refuse(place.error());
+    pins_.push_back(to.key);
+    places_.push_back(*place);
+  }
 }
 
 bool incoming::take_slices() {
   for (; index_ < slices_.size(); ++index_, got_ = 0) {
     const auto& to = slices_[index_];
-    if (got_ == 0 && wanted_ && outcome_) {
-      if (const auto place = home_.regions.pin(to)) {
-        pins_.push_back(to.key);
-        place_ = *place;
-        placed_.push_back({place_, to});
-      } else {
-        refuse(place.error());
-      }
-    }
     if (wanted_ && outcome_) {
-      const auto n = stage_.take(place_.subspan(got_));
+      const auto n = stage_.take(places_[index_].subspan(got_));
       home_.placed(n);
       got_ += n;
     } else {
@@ -215,23 +218,28 @@ void incoming::read_more() {
   if (dead_) return;
   const bool owes = part_ != part::head || stage_.size() > 0;
   due_ = owes ? steady_clock::now() + home_.self.stall_timeout : steady_clock::time_point::max();
-  std::array<asio::mutable_buffer, 3> into{};
+  boost::container::static_vector<asio::mutable_buffer, most_read_buffers> into;
   const bool in_place = part_ == part::slices && wanted_ && outcome_.ok();
   if (part_ == part::slices && !in_place) {
     scratch_.resize(scratch_bytes);
-    into[0] = asio::buffer(scratch_.data(), std::min<std::uint64_t>(slices_[index_].bytes - got_, scratch_bytes));
+    into.emplace_back(scratch_.data(), std::min<std::uint64_t>(slices_[index_].bytes - got_, scratch_bytes));
   } else {
     if (in_place) {
-      into[0] = asio::buffer(place_.data() + got_, place_.size() - got_);
+      for (auto i = index_; i < slices_.size() && into.size() < most_places; ++i) {
+        const auto rest = places_[i].subspan(i == index_ ? got_ : 0);
+        into.emplace_back(rest.data(), rest.size());
+      }
     } else if (part_ == part::table) {
       const auto of_table = std::min(filled_, table_.size()), of_message = filled_ - of_table;
-      into[0] = asio::buffer(table_.data() + of_table, table_.size() - of_table);
-      into[1] = asio::buffer(message_.data() + of_message, message_.size() - of_message);
+      into.emplace_back(table_.data() + of_table, table_.size() - of_table);
+      into.emplace_back(message_.data() + of_message, message_.size() - of_message);
     }
-    const auto room = stage_.room();
-    into[2] = asio::buffer(room.data(), room.size());
+    if (!in_place || index_ + most_places >= slices_.size()) { // else what follows belongs to the next slice
+      const auto room = stage_.room();
+      into.emplace_back(room.data(), room.size());
+    }
   }
-  much_.set(stream_->moves_by_itself() && part_ == part::slices && slices_[index_].bytes - got_ >= bulk_bytes);
+  much_.set(stream_->moves_by_itself() && part_ == part::slices && asio::buffer_size(into) >= bulk_bytes);
   stream_->read_some(into, [self = shared_from_this(), in_place](error_code e, std::size_t bytes) {
     if (self->dead_) return;
     if (e && e != asio::error::operation_aborted) return self->close();
@@ -240,7 +248,7 @@ void incoming::read_more() {
   });
 }
 
-/// in_place: the read was for a slice in its place, which may have been refused since.
+/// in_place: the read was for slices in their places, which may have been refused since.
 void incoming::arrived(std::size_t bytes, bool in_place) {
   switch (part_) {
   case part::head: break;
@@ -250,12 +258,14 @@ void incoming::arrived(std::size_t bytes, bool in_place) {
     bytes -= n;
     break;
   }
-  case part::slices: {
-    const auto n = std::min<std::uint64_t>(bytes, slices_[index_].bytes - got_);
-    if (in_place) home_.placed(n);
-    got_ += n;
-    bytes -= n;
-  }
+  case part::slices:
+    while (bytes > 0 && index_ < slices_.size()) {
+      const auto n = std::min<std::uint64_t>(bytes, slices_[index_].bytes - got_);
+      if (in_place) home_.placed(n);
+      got_ += n;
+      bytes -= n;
+      if (got_ == slices_[index_].bytes) ++index_, got_ = 0;
+    }
   }
   stage_.filled(bytes);
 }
@@ -264,7 +274,7 @@ void incoming::end_piece() {
   if (!wanted_) { // the peer did not hear of it
     if (const auto known = intake_->outcome_of(head_.id)) answer(head_.id, *known);
   } else {
-    if (outcome_ && head_.checksum && checksum_of(placed_) != head_.hash)
+    if (outcome_ && head_.checksum && checksum_of(places_) != head_.hash)
       refuse({errc::corrupt, "the checksum of a transfer is wrong"});
     unpin_all();
     intake_->end(head_, std::move(message_), outcome_);

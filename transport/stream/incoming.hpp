@@ -4,7 +4,7 @@
 //   challenge ─▶ hello ─▶ welcome ─▶ ┌─▶ head ─▶ table, message ─▶ slices into place ─▶ handler ─▶ ack ─┐
 //                                    │                          └▶ (refused, or had) scratch ───────▶    │
 //                                    └──────────────────────────────────────────────────────────────────┘
-// A read is for the place where the next bytes belong; what it brings beyond that waits in a stage of a few KiB, so small
+// A read is for the places where the next bytes belong; what it brings beyond that waits in a stage of a few KiB, so small
 // frames come many at a time. Once a slice is refused, the rest of its piece is read into a scratch buffer; a malformed
 // frame closes the stream. The peer's intake says which pieces are wanted, and when a transfer is whole. Acknowledgements
 // go with what we send that peer, or leave together when the I/O thread has nothing else to do.
@@ -69,6 +69,7 @@ private:
   [[nodiscard]] bool take_answers();
   [[nodiscard]] bool take_head();
   [[nodiscard]] bool take_table();
+  void pin_all();
   [[nodiscard]] bool take_slices();
   void read_more();
   void arrived(std::size_t bytes, bool in_place);
@@ -96,13 +97,12 @@ private:
   std::vector<std::byte> table_, message_, scratch_;
   std::size_t filled_ = 0; ///< of table and message
   std::vector<remote_span> slices_;
-  std::size_t index_ = 0;           ///< of the slice that is arriving
-  std::uint64_t got_ = 0;           ///< bytes of it
-  std::span<std::byte> place_;      ///< of it, where it was not refused
-  std::vector<slice> placed_;       ///< what was written, for the checksum
-  std::vector<std::uint64_t> pins_; ///< keys held
-  result<void> outcome_;            ///< of the piece that is arriving
-  bool wanted_ = false;             ///< it; else it goes into scratch, and says nothing
+  std::vector<std::span<std::byte>> places_; ///< of them, where none was refused
+  std::size_t index_ = 0;                    ///< of the slice that is arriving
+  std::uint64_t got_ = 0;                    ///< bytes of it
+  std::vector<std::uint64_t> pins_;          ///< keys held
+  result<void> outcome_;                     ///< of the piece that is arriving
+  bool wanted_ = false;                      ///< it; else it goes into scratch, and says nothing
   std::vector<std::byte> acks_, acks_leaving_;
   std::size_t num_acks_ = 0; ///< of both
   bool acks_owed_ = false;   ///< a write of them is to come or under way

@@ -1,13 +1,12 @@
 // transport/tcp/socket_stream.hpp: a TCP connection as a byte stream.
 #pragma once
-#include <algorithm>
-#include <array>
 #include <utility>
 
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/write.hpp>
+#include <boost/container/static_vector.hpp>
 
 #include "transport/stream/byte_stream.hpp"
 
@@ -21,8 +20,8 @@ public:
   }
 
   void read_some(std::span<const boost::asio::mutable_buffer> into, handler done) override {
-    std::array<boost::asio::mutable_buffer, 3> buffers{};
-    std::ranges::copy(into, buffers.begin());
+    const boost::container::static_vector<boost::asio::mutable_buffer, stream::most_read_buffers> buffers(into.begin(),
+                                                                                                          into.end());
     socket_.async_read_some(buffers, boost::asio::bind_cancellation_slot(stop_read_.slot(), std::move(done)));
   }
   void cancel_read() override { stop_read_.emit(boost::asio::cancellation_type::total); }
