@@ -77,7 +77,8 @@ using inbox_handler = std::function<void(std::span<const std::byte> message)>;
 
 struct endpoint_books {
   std::uint64_t bytes_sent = 0, bytes_received = 0; ///< of slices: what was written out, what was put in place
-  std::uint64_t transfers_in_flight = 0;            ///< to other processes
+  std::uint64_t bytes_placed = 0;        ///< of bytes_received: by the peer's RDMA device, straight to their place
+  std::uint64_t transfers_in_flight = 0; ///< to other processes
   std::uint64_t regions = 0;
   std::uint64_t peers = 0;                             ///< connections, out and in
   std::uint64_t over_shared_memory = 0, over_rdma = 0; ///< of these; the others are TCP
@@ -109,9 +110,10 @@ public:
 
   [[nodiscard]] virtual address self() const = 0; ///< with inbox 0
 
-  /// The memory must stay valid until `deregister` returns.
+  /// The memory must stay valid until `deregister` returns. With an RDMA device it is locked, which takes a while.
   virtual remote_span register_memory(std::span<std::byte> memory) = 0;
-  /// After it returns nothing writes there any more; a transfer that was arriving there is refused. Once a key.
+  /// After it returns nothing writes there any more; a transfer that was arriving there is refused, or, straight to its
+  /// place over RDMA, loses its connection. Once a key.
   virtual void deregister(std::uint64_t key) = 0;
 
   virtual std::uint32_t open_inbox(inbox_handler handler) = 0;

@@ -101,7 +101,10 @@ public:
 #ifdef QUADRANT_RDMA
     if (options_.rdma) {
       auto found = rdma::device::open();
-      if (found) rdma_ = std::move(*found);
+      if (found) {
+        rdma_ = std::move(*found);
+        known_ = std::make_shared<rdma::memory_map>(rdma_);
+      }
       options_.rdma = rdma_ != nullptr;
     }
 #endif
@@ -113,7 +116,7 @@ public:
   /// A way over RDMA for a connection; null where there is none.
   std::unique_ptr<stream::upgrade> make_upgrade() {
 #ifdef QUADRANT_RDMA
-    if (options_.rdma) return rdma::make_queue_upgrade(rdma_, rings_, io_.get_executor());
+    if (options_.rdma) return rdma::make_queue_upgrade(rdma_, known_, rings_, io_.get_executor());
 #endif
     return nullptr;
   }
@@ -133,7 +136,15 @@ public:
   }
 
   [[nodiscard]] address self() const override { return self_; }
-  remote_span register_memory(std::span<std::byte> memory) override { return regions_.add(memory); }
+  remote_span register_memory(std::span<std::byte> memory) override {
+    const auto span = regions_.add(memory);
+#ifdef QUADRANT_RDMA
+    if (known_)
+      if (const auto locked = known_->add(span.key, memory); !locked)
+        log::warn("transport", "over RDMA it goes through staging: " + locked.error().message);
+#endif
+    return span;
+  }
   void deregister(std::uint64_t key) override {
     // On the I/O thread itself (a handler's call) dispatch does it on the spot.
     regions_.remove(key, [&] {
@@ -141,6 +152,9 @@ public:
         for (const auto& stream : incoming_) stream->evict(key);
       });
     });
+#ifdef QUADRANT_RDMA
+    if (known_) known_->remove(key);
+#endif
   }
   std::uint32_t open_inbox(inbox_handler handler) override { return inboxes_.open(std::move(handler)); }
   void close_inbox(std::uint32_t inbox) override { inboxes_.close(inbox); }
@@ -182,8 +196,13 @@ public:
   }
 
   [[nodiscard]] endpoint_books books() const override {
+    std::uint64_t placed = 0;
+#ifdef QUADRANT_RDMA
+    if (known_) placed = known_->bytes_placed;
+#endif
     return {.bytes_sent = bytes_sent_,
             .bytes_received = bytes_received_,
+            .bytes_placed = placed,
             .transfers_in_flight = in_flight_,
             .regions = regions_.size(),
             .peers = streams_,
@@ -338,6 +357,7 @@ private:
   peer::surroundings around_;
 #ifdef QUADRANT_RDMA
   std::shared_ptr<rdma::device> rdma_;
+  std::shared_ptr<rdma::memory_map> known_; ///< with a device
 #endif
   connector connector_;
   asio::steady_timer timer_;

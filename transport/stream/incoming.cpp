@@ -104,8 +104,8 @@ void incoming::refuse(failure why) {
 
 void incoming::evict(std::uint64_t key) {
   if (std::ranges::find(pins_, key) == pins_.end()) return;
+  stream_->cancel_read(); // first: nothing may write there any more; it comes back soon, and the rest goes into scratch
   refuse({errc::invalid_argument, "the memory was deregistered while bytes arrived"});
-  stream_->cancel_read(); // it comes back at once, and the rest goes into scratch
 }
 
 void incoming::expire(steady_clock::time_point now) {
