@@ -10,8 +10,8 @@ attention_host::attention_host(parts p)
       device_(std::make_unique<gpu::device>(parts_.name, parts_.team, parts_.pump)) {
   auto& endpoint = *parts_.endpoint;
   const auto& plan = *parts_.plan;
-  kv_ref_ = endpoint.register_memory({kv_memory_.data(), kv_memory_.size()});
-  landing_ref_ = endpoint.register_memory({landing_memory_.data(), landing_memory_.size()});
+  kv_ref_ = endpoint.register_memory({kv_memory_.data(), kv_memory_.size()}, "KV of " + parts_.name);
+  landing_ref_ = endpoint.register_memory({landing_memory_.data(), landing_memory_.size()}, "rows for " + parts_.name);
   link_->endpoint = &endpoint;
   link_->landing = {landing_memory_.data(), landing_memory_.size()};
   link_->landing_layout = plan.landing_of(parts_.id);
@@ -28,7 +28,7 @@ attention_host::attention_host(parts p)
     slot s;
     s.frame = std::make_unique<model::frame>(parts_.shard->config, parts_.shard->numerics, parts_.shard->spec,
                                              parts_.shard->shape, plan.frame_of(parts_.id.kind));
-    s.arena_key = endpoint.register_memory(s.frame->arena()).key;
+    s.arena_key = endpoint.register_memory(s.frame->arena(), "a frame of " + parts_.name).key;
     s.stream = device_->make_stream();
     s.fabric = std::make_unique<slot_fabric>(link_, i, s.frame->arena(), s.arena_key);
     slots_.push_back(std::move(s));

@@ -28,7 +28,7 @@ expert_host::expert_host(parts p)
       layout_(parts_.plan->dispatch_of(parts_.id.kind == role::prefill_experts ? role::prefill : role::decode)),
       landing_(layout_.bytes()), scratch_(launches),
       device_(std::make_unique<gpu::device>(parts_.name, parts_.team, parts_.pump)) {
-  landing_ref_ = parts_.endpoint->register_memory({landing_.data(), landing_.size()});
+  landing_ref_ = parts_.endpoint->register_memory({landing_.data(), landing_.size()}, "rows for " + parts_.name);
   stream_ = device_->make_stream();
   const auto& config = parts_.plan->config();
   const auto rows = layout_.first_row(layout_.callers, 0);

@@ -58,6 +58,7 @@ node_agent::behavior_type node_agent::make_behavior() {
                                    {"streams_shm", double(books.over_shared_memory)},
                                    {"streams_rdma", double(books.over_rdma)},
                                    {"bytes_received", double(books.bytes_received)},
+                                   {"bytes_placed_by_rdma", double(books.bytes_placed)},
                                    {"memory_regions", double(books.regions)}});
                 },
                 0, 4096);

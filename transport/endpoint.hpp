@@ -111,7 +111,8 @@ public:
   [[nodiscard]] virtual address self() const = 0; ///< with inbox 0
 
   /// The memory must stay valid until `deregister` returns. With an RDMA device it is locked, which takes a while.
-  virtual remote_span register_memory(std::span<std::byte> memory) = 0;
+  /// owner: what refusals call it, as "KV of decode.0".
+  virtual remote_span register_memory(std::span<std::byte> memory, std::string owner = "memory") = 0;
   /// After it returns nothing writes there any more; a transfer that was arriving there is refused, or, straight to its
   /// place over RDMA, loses its connection. Once a key.
   virtual void deregister(std::uint64_t key) = 0;

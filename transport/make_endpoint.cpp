@@ -136,12 +136,12 @@ public:
   }
 
   [[nodiscard]] address self() const override { return self_; }
-  remote_span register_memory(std::span<std::byte> memory) override {
-    const auto span = regions_.add(memory);
+  remote_span register_memory(std::span<std::byte> memory, std::string owner) override {
+    const auto span = regions_.add(memory, std::move(owner));
 #ifdef QUADRANT_RDMA
     if (known_)
       if (const auto locked = known_->add(span.key, memory); !locked)
-        log::warn("transport", "over RDMA it goes through staging: " + locked.error().message);
+        log::warn("transport", regions_.owner_of(span.key) + " goes through staging: " + locked.error().message);
 #endif
     return span;
   }

@@ -4,11 +4,11 @@
 
 namespace quadrant::transport {
 
-remote_span region_table::add(std::span<std::byte> memory) {
+remote_span region_table::add(std::span<std::byte> memory, std::string owner) {
   const std::lock_guard hold(mutex_);
   auto key = random_u64();
   while (key == 0 || regions_.contains(key)) key = random_u64();
-  regions_.emplace(key, region{.memory = memory});
+  regions_.emplace(key, region{.memory = memory, .owner = std::move(owner)});
   return {key, 0, memory.size()};
 }
 
@@ -31,7 +31,7 @@ result<std::span<std::byte>> region_table::pin(const remote_span& where) {
   if (found == regions_.end() || found->second.leaving) return {errc::invalid_argument, "unknown memory key"};
   auto& r = found->second;
   if (where.offset > r.memory.size() || where.bytes > r.memory.size() - where.offset)
-    return {errc::invalid_argument, "slice lies outside the registered memory"};
+    return {errc::invalid_argument, "slice lies outside " + r.owner};
   ++r.pins;
   return r.memory.subspan(where.offset, where.bytes);
 }
@@ -40,6 +40,12 @@ void region_table::unpin(std::uint64_t key) {
   const std::lock_guard hold(mutex_);
   auto& r = regions_.at(key);
   if (--r.pins == 0 && r.leaving) unpinned_.notify_all();
+}
+
+std::string region_table::owner_of(std::uint64_t key) const {
+  const std::lock_guard hold(mutex_);
+  const auto found = regions_.find(key);
+  return found == regions_.end() ? "" : found->second.owner;
 }
 
 std::size_t region_table::size() const {

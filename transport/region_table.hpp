@@ -11,6 +11,7 @@
 #include <map>
 #include <mutex>
 #include <span>
+#include <string>
 
 #include "config/result.hpp"
 #include "transport/endpoint.hpp"
@@ -19,7 +20,7 @@ namespace quadrant::transport {
 
 class region_table {
 public:
-  remote_span add(std::span<std::byte> memory);
+  remote_span add(std::span<std::byte> memory, std::string owner);
   /// Waits until nobody writes there. Where somebody does, `evict` is called first, holding no lock; it must make the
   /// pins go away soon.
   void remove(std::uint64_t key, const std::function<void()>& evict);
@@ -28,10 +29,12 @@ public:
   result<std::span<std::byte>> pin(const remote_span& where);
   void unpin(std::uint64_t key);
   [[nodiscard]] std::size_t size() const;
+  [[nodiscard]] std::string owner_of(std::uint64_t key) const; ///< empty: unknown key
 
 private:
   struct region {
     std::span<std::byte> memory;
+    std::string owner;
     std::uint32_t pins = 0;
     bool leaving = false;
   };

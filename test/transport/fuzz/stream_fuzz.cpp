@@ -92,7 +92,7 @@ void run(std::span<const std::byte> input) {
   if (input.empty()) return;
   std::vector<std::byte> memory(memory_bytes + 2 * guard_bytes, untouched);
   region_table regions;
-  const auto span = regions.add(std::span(memory).subspan(guard_bytes, memory_bytes));
+  const auto span = regions.add(std::span(memory).subspan(guard_bytes, memory_bytes), "memory");
   inbox_table inboxes;
   inboxes.open([](std::span<const std::byte>) {});
   std::vector<std::byte> script(input.begin() + 1, input.end());
