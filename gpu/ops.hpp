@@ -72,13 +72,22 @@ struct embed_args {
 /// rounded) for the gate; `out` the act form (may be f alone). i8: one scale a row, amax/127, round to nearest even
 /// (rules 4, 5).
 struct rms_norm_args {
-  const float* x;
+  const float* x; ///< row t at x + t * x_stride
   const float* weight;
   float eps;
   std::int32_t rows, cols;
-  bool round_bf16; ///< the bf16 profile
-  float* f;        ///< [rows, cols] or null
-  act_view out;    ///< q and scale, or neither
+  bool round_bf16;           ///< the bf16 profile
+  float* f;                  ///< [rows, cols] or null
+  act_view out;              ///< q and scale, or neither
+  std::int64_t x_stride = 0; ///< floats between rows of x; 0: cols
+};
+
+/// x[t,c] = min(max(x[t,c], -limit), limit) in place; a NaN stays.
+struct clamp_args {
+  float* x; ///< row t at x + t * stride
+  std::int64_t stride;
+  std::int32_t rows, cols;
+  float limit;
 };
 
 /// Per head h of [T, heads, D]: RMSNorm over D with weight w[D] (null: none), then rotate-half RoPE at the row's
@@ -111,6 +120,14 @@ struct add_args {
   float* x;
   const float* y;
   std::int64_t count;
+};
+
+/// x[t,c] = fma(1 / (1 + exp(-gate[t])), y[t,c], x[t,c])
+struct add_gated_args {
+  float* x;
+  const float* y;
+  const float* gate; ///< [rows]
+  std::int32_t rows, cols;
 };
 
 // ---- linear -------------------------------------------------------------------------------------------------------
@@ -236,14 +253,26 @@ struct merge_args {
 
 // ---- mixture of experts -------------------------------------------------------------------------------------------
 
+/// How a router chooses. groups divides the experts into runs of one length.
+struct router {
+  bool sigmoid = false;      ///< else softmax
+  bool renormalise = false;  ///< the weights of the k by their sum
+  bool group_by_two = false; ///< a group is worth the sum of its two best, else its best
+  std::int32_t groups = 1, kept_groups = 1;
+  float epsilon = 0, scale = 1;
+};
+
 /// logits[t, e] = fma chain over h of x[t,h] * w[e,h] in f32 (rule 10; weights of bf16 are exact in it); p = softmax (max,
-/// exp, 16-lane sum, division); the k best by (p descending, e ascending); weight = p, or p / (sequential sum of the k,
-/// best first) where `renormalise`. A row whose logits hold a NaN or +Inf gets k times expert 0 and NaN among its weights.
+/// exp, 16-lane sum, division) or 1 / (1 + exp(-logit)); c = p + bias. Of the groups the kept_groups best by (worth
+/// descending, group ascending) stay; of their experts the k best by (c descending, e ascending); weight = p, or
+/// p / (sequential sum of the k, best first, + epsilon) where `renormalise`; last times scale. A row whose logits hold a
+/// NaN or +Inf (sigmoid: or -Inf) gets k times expert 0 and NaN among its weights.
 struct route_args {
   const float* x; ///< [T,H]
   const packed_weight* gate;
   std::int32_t tokens, num_experts, top_k;
-  bool renormalise;
+  router how;
+  const float* bias;    ///< [E], or null
   std::int32_t* expert; ///< [T,k]
   float* weight;        ///< [T,k]
 };
@@ -298,6 +327,8 @@ struct ops_table {
   void (*head_norm_rope)(team&, const head_norm_rope_args&);
   void (*quantise)(team&, const quantise_args&);
   void (*add)(team&, const add_args&);
+  void (*add_gated)(team&, const add_gated_args&);
+  void (*clamp)(team&, const clamp_args&);
   void (*linear)(team&, const linear_args&);
   void (*prefetch)(team&, const prefetch_args&);
   void (*grouped_linear)(team&, const grouped_linear_args&);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "config/progress.hpp"
+#include "model/layers/program_writer.hpp"
 
 namespace quadrant::model {
 shard::row_share shard::share_of(std::int32_t tokens) const noexcept {
@@ -31,11 +32,9 @@ result<std::shared_ptr<const shard>> load_shard(weight_cache& weights, const sha
   }
   progress::report("loading weights", 1, 1, "layers");
   s->rope = weights.rope();
-  s->program = families::qwen3_moe(*s);
+  s->program = layers::write_program(*s);
   return std::shared_ptr<const shard>(std::move(s));
 }
-
-std::vector<tensor_shape> tensors_of(const model_config& config) { return families::qwen3_moe_tensors(config); }
 
 void run_expert_ffn(const gpu::ops_table& ops, gpu::team& team, const gpu::numerics& numerics,
                     const ffn_weights& weights, gpu::act_view x, const std::int32_t* x_row, const std::int32_t* offsets,

@@ -1,5 +1,4 @@
-// model/family.hpp: writes the step program of a model family for one shard.
-// A new family is one file with one function like these.
+// model/family.hpp: one attention worker's part of a model, ready to run; the tensors that its checkpoint has.
 #pragma once
 #include <memory>
 #include <string>
@@ -48,10 +47,5 @@ std::vector<tensor_shape> tensors_of(const model_config& config);
 void run_expert_ffn(const gpu::ops_table& ops, gpu::team& team, const gpu::numerics& numerics,
                     const ffn_weights& weights, gpu::act_view x, const std::int32_t* x_row, const std::int32_t* offsets,
                     const expert_scratch& scratch, std::byte* out);
-
-namespace families {
-step_program qwen3_moe(const shard& s);
-std::vector<tensor_shape> qwen3_moe_tensors(const model_config& config);
-} // namespace families
 
 } // namespace quadrant::model

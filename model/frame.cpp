@@ -57,7 +57,7 @@ void frame::place(arena_cursor& c, const model_config& config, const gpu::numeri
   const std::size_t pairs = padded * std::max(1, config.num_experts_per_tok); // a dense layer has a row a token
   const std::size_t hidden = config.hidden_size, head = config.head_dim;
   const auto outputs = std::size_t(limits_.outputs);
-  const auto width = std::max(config.moe_intermediate_size, config.intermediate_size);
+  const auto width = config.widest_ffn();
 
   ids = c.take<std::int32_t>(padded);
   positions = c.take<std::int32_t>(padded);
@@ -71,7 +71,11 @@ void frame::place(arena_cursor& c, const model_config& config, const gpu::numeri
   x = c.take<float>(padded * hidden);
   normed = c.take<float>(padded * hidden);
   act = act_room::take(c, n.activation, std::int64_t(padded), config.hidden_size, 0);
-  qkv = c.take<float>(padded * (shape.q_heads + 2 * shape.kv_heads) * head);
+  qkv = c.take<float>(padded * (shape.projected_q.count + shape.projected_k.count + shape.kv_heads) * head);
+  if (config.norm == qk_norm::width) {
+    wide_q = c.take<float>(padded * shape.projected_q.count * head);
+    wide_k = c.take<float>(padded * shape.projected_k.count * head);
+  }
   q = act_room::take(c, n.activation, std::int64_t(padded), shape.q_heads * config.head_dim, config.head_dim);
   k = c.take<float>(padded * shape.kv_heads * head);
   const std::size_t own_rows = padded + std::size_t(limits_.sequences) * (gpu::block_tokens - 1);
@@ -95,6 +99,7 @@ void frame::place(arena_cursor& c, const model_config& config, const gpu::numeri
                                             config.head_dim);
   proj = c.take<float>(padded * hidden);
   proj_part = spec.tp == 1 ? proj : c.take<float>(padded * shape.hidden_part);
+  if (config.shared_gate) shared_gate = c.take<float>(padded);
   expert = c.take<std::int32_t>(pairs);
   expert_weight = c.take<float>(pairs);
   offsets = c.take<std::int32_t>(std::size_t(config.num_experts) + 1);

@@ -110,12 +110,13 @@ public:
   gpu::sampling* output_sampling = nullptr;
 
   // Activations. T tokens, P = T * top_k pairs, L outputs.
-  float* x = nullptr;      ///< [T, H] the residual stream
-  float* normed = nullptr; ///< [T, H] what the gate reads
-  act_room act;            ///< [T, H]
-  float* qkv = nullptr;    ///< [T, (Hq + 2 Hkv) * D]
-  act_room q;              ///< [T, Hq, D]
-  float* k = nullptr;      ///< [T, Hkv, D]
+  float* x = nullptr;                         ///< [T, H] the residual stream
+  float* normed = nullptr;                    ///< [T, H] what the gate reads
+  act_room act;                               ///< [T, H]
+  float* qkv = nullptr;                       ///< [T, (projected q + projected k + Hkv) * D]
+  float *wide_q = nullptr, *wide_k = nullptr; ///< [T, projected * D] normalised over all heads; only in such models
+  act_room q;                                 ///< [T, Hq, D]
+  float* k = nullptr;                         ///< [T, Hkv, D]
   gpu::own_rows_view own{};
   std::int32_t* parts = nullptr;                                 ///< [T+1]
   float *attn_m = nullptr, *attn_l = nullptr, *attn_o = nullptr; ///< [parts, Hq], [parts, Hq], [parts, Hq, D]
@@ -123,6 +124,7 @@ public:
   float* attn = nullptr;                                         ///< [T, Hq * D]
   act_room heads, all_heads;                                     ///< of this rank, of all ranks: scales per head
   float *proj_part = nullptr, *proj = nullptr;                   ///< [T, H / tp], [T, H]
+  float* shared_gate = nullptr;                                  ///< [T]
   std::int32_t* expert = nullptr;                                ///< [T, top_k]
   float* expert_weight = nullptr;                                ///< [T, top_k]
   std::int32_t *offsets = nullptr, *token_of_row = nullptr, *row_of_pair = nullptr;

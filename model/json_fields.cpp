@@ -34,6 +34,12 @@ const json* json_fields::find(const char* key) const {
   return found == object_.end() || found->is_null() ? nullptr : &*found;
 }
 
+json_fields json_fields::object(const char* key) const {
+  static const json empty = json::object();
+  const auto* value = find(key);
+  return {value != nullptr && value->is_object() ? *value : empty, file_, prefix_ + key + "."};
+}
+
 std::int32_t json_fields::integer(const char* key, std::int64_t low, std::int64_t high,
                                   std::optional<std::int64_t> fallback) {
   const auto* value = find(key);

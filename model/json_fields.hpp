@@ -38,6 +38,11 @@ public:
   /// A whole number or a list of them, each in [0, high]; none if absent.
   std::vector<std::int32_t> integers(const char* key, std::int64_t high);
   std::vector<std::string> words(const char* key);
+  /// The object in a field; empty where there is none, or something else. Its problems are its own until they are taken.
+  [[nodiscard]] json_fields object(const char* key) const;
+  void take_problem_of(const json_fields& inner) {
+    if (!problem_) problem_ = inner.problem_;
+  }
 
   /// Notes that `key` is wrong: the message is "file: key what, not value".
   void fail(const char* key, const std::string& what, errc code = errc::invalid_argument);

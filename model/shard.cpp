@@ -27,6 +27,12 @@ result<shard_shape> shape_of(const model_config& c, const shard_spec& s) {
   shape.first_q_head = head_rank * shape.q_heads;
   shape.kv_heads = std::max(1, c.num_kv_heads / head_ranks);
   shape.first_kv_head = head_rank * c.num_kv_heads / head_ranks;
+  shape.projected_q = {shape.first_q_head, shape.q_heads};
+  shape.projected_k = {shape.first_kv_head, shape.kv_heads};
+  if (c.norm == qk_norm::width) {
+    shape.projected_q = {0, c.num_q_heads};
+    shape.projected_k = {0, c.num_kv_heads};
+  }
   shape.hidden_part = c.hidden_size / s.tp;
   shape.vocab_part = c.vocab_size / s.tp;
   shape.embeds = s.first_layer == 0;

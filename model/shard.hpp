@@ -26,6 +26,11 @@ struct shard_shape {
   std::int32_t first_q_head, first_kv_head; ///< in the model
   std::int32_t hidden_part, vocab_part;     ///< output columns of this rank
   bool embeds, samples;                     ///< has the first, the last layer
+  /// Of the query and key heads that this rank projects: its own, or all where they are normalised together.
+  struct head_run {
+    std::int32_t first, count;
+  };
+  head_run projected_q, projected_k;
 };
 
 /// Errors  errc::invalid_argument: heads, hidden size or vocabulary do not divide by tp, or tp by kv_split

@@ -100,7 +100,7 @@ result<vector_ref> weight_cache::vector(const std::string& name, std::int32_t si
   return vector_ref(std::make_shared<const std::vector<float>>(std::move(values)));
 }
 
-result<weight_ref> weight_cache::linear(const std::vector<rows>& parts, std::int32_t in, gpu::dtype type) {
+result<weight_ref> weight_cache::linear(const std::vector<rows>& parts, std::int32_t in, gpu::dtype type, bool biased) {
   std::string key(gpu::to_string(type));
   for (const auto& part : parts)
     key += ":" + part.name + "+" + std::to_string(part.first) + "+" + std::to_string(part.count);
@@ -111,9 +111,9 @@ result<weight_ref> weight_cache::linear(const std::vector<rows>& parts, std::int
     for (const auto& part : parts) {
       QUADRANT_TRY(auto matrix, reader.matrix(part.name, part.first + part.count, in));
       all.add(std::move(matrix), part.first, part.count);
-      if (const auto name = part.name + ".bias"; files_->find(name).ok()) {
-        auto whole = files_->find(name);
-        QUADRANT_TRY(auto values, reader.vector(name, whole->shape.empty() ? 0 : whole->shape[0]));
+      if (const auto name = part.name + ".bias"; biased || files_->find(name).ok()) {
+        QUADRANT_TRY(const auto whole, files_->find(name));
+        QUADRANT_TRY(auto values, reader.vector(name, whole.shape.empty() ? 0 : whole.shape[0]));
         if (std::int64_t(values.size()) < part.first + part.count)
           return failure{errc::invalid_argument, "tensor " + name + ": too short"};
         bias.insert(bias.end(), values.begin() + part.first, values.begin() + part.first + part.count);
@@ -178,18 +178,8 @@ std::shared_ptr<const rope_tables> weight_cache::rope() {
   const std::lock_guard hold(mutex_);
   if (auto known = rope_.lock()) return known;
   gpu::team::prepare_thread();
-  const auto made = std::make_shared<rope_tables>();
-  const auto half = config_.head_dim / 2, positions = config_.max_position_embeddings;
-  const double log_theta = gpu::log_f64(config_.rope_theta);
-  made->cos.resize(std::size_t(positions) * half);
-  made->sin.resize(std::size_t(positions) * half);
-  for (std::int32_t i = 0; i < half; ++i) {
-    const double frequency = gpu::exp_f64(-log_theta * double(i) / double(half));
-    for (std::int32_t p = 0; p < positions; ++p) {
-      made->cos[std::size_t(p) * half + i] = float(gpu::cos_f64(double(p) * frequency));
-      made->sin[std::size_t(p) * half + i] = float(gpu::sin_f64(double(p) * frequency));
-    }
-  }
+  const auto made = std::make_shared<const rope_tables>(
+      make_rope_tables(config_.rope, config_.head_dim, config_.max_position_embeddings));
   rope_ = made;
   return made;
 }
@@ -203,19 +193,29 @@ result<attention_weights> weight_cache::attention(const shard_spec& spec) {
     layer_weights w;
     QUADRANT_TRY(w.input_norm, vector(prefix + "input_layernorm.weight", hidden));
     QUADRANT_TRY(w.post_norm, vector(prefix + "post_attention_layernorm.weight", hidden));
-    QUADRANT_TRY(w.q_norm, vector(prefix + "self_attn.q_norm.weight", head));
-    QUADRANT_TRY(w.k_norm, vector(prefix + "self_attn.k_norm.weight", head));
-    QUADRANT_TRY(w.qkv, linear({{prefix + "self_attn.q_proj", shape.first_q_head * head, shape.q_heads * head},
-                                {prefix + "self_attn.k_proj", shape.first_kv_head * head, shape.kv_heads * head},
+    if (config_.norm != qk_norm::none) {
+      const bool wide = config_.norm == qk_norm::width;
+      QUADRANT_TRY(w.q_norm, vector(prefix + "self_attn.q_norm.weight", wide ? config_.num_q_heads * head : head));
+      QUADRANT_TRY(w.k_norm, vector(prefix + "self_attn.k_norm.weight", wide ? config_.num_kv_heads * head : head));
+    }
+    const auto& q = shape.projected_q;
+    const auto& k = shape.projected_k;
+    QUADRANT_TRY(w.qkv, linear({{prefix + "self_attn.q_proj", q.first * head, q.count * head},
+                                {prefix + "self_attn.k_proj", k.first * head, k.count * head},
                                 {prefix + "self_attn.v_proj", shape.first_kv_head * head, shape.kv_heads * head}},
-                               hidden, numerics_.projection));
+                               hidden, numerics_.projection, config_.qkv_bias));
     QUADRANT_TRY(w.o, linear({{prefix + "self_attn.o_proj", spec.tp_rank * shape.hidden_part, shape.hidden_part}},
-                             config_.num_q_heads * head, numerics_.projection));
-    if (config_.is_moe_layer(layer)) { // it works in f32; stored in bf16 it is as exact in half the bytes
-      const auto stored = files_->find(prefix + "mlp.gate.weight");
-      const bool narrow = stored.ok() && stored->type == tensor_type::bf16;
-      QUADRANT_TRY(w.gate, linear({{prefix + "mlp.gate", 0, config_.num_experts}}, hidden,
-                                  narrow ? gpu::dtype::bf16 : gpu::dtype::f32));
+                             config_.num_q_heads * head, numerics_.projection, config_.o_bias));
+    if (config_.is_moe_layer(layer)) {
+      QUADRANT_TRY(w.gate, exact_linear(prefix + config_.names.ffn + "gate", config_.num_experts, hidden));
+      if (config_.shared_intermediate_size > 0) {
+        const auto shared = prefix + config_.names.shared;
+        QUADRANT_TRY_VOID(add_ffn(w.shared, shared + "gate_proj", shared + "up_proj", shared + "down_proj",
+                                  config_.shared_intermediate_size));
+      }
+      if (config_.shared_gate) {
+        QUADRANT_TRY(w.shared_gate, exact_linear(prefix + "mlp.shared_expert_gate", 1, hidden));
+      }
     }
     out.layers.push_back(std::move(w));
   }
@@ -231,24 +231,40 @@ result<attention_weights> weight_cache::attention(const shard_spec& spec) {
   return out;
 }
 
+result<weight_ref> weight_cache::exact_linear(const std::string& name, std::int32_t out, std::int32_t in) {
+  const auto stored = files_->find(name + ".weight");
+  const bool narrow = stored.ok() && stored->type == tensor_type::bf16;
+  return linear({{name, 0, out}}, in, narrow ? gpu::dtype::bf16 : gpu::dtype::f32);
+}
+
+result<void> weight_cache::add_ffn(ffn_weights& to, const std::string& gate, const std::string& up,
+                                   const std::string& down, std::int32_t width, bool biased) {
+  QUADRANT_TRY(auto gate_up, linear({{gate, 0, width}, {up, 0, width}}, config_.hidden_size, numerics_.expert, biased));
+  QUADRANT_TRY(auto out, linear({{down, 0, config_.hidden_size}}, width, numerics_.expert, biased));
+  // The grouped op works through all experts in runs of one length.
+  if (!to.gate_up.empty() && (gate_up->group != to.gate_up[0]->group || out->group != to.down[0]->group))
+    return {errc::invalid_argument, "tensors " + gate + ", " + up + ", " + down +
+                                        ": their groups of scales are not as long as the first expert's"};
+  to.gate_up_ptr.push_back(gate_up.get());
+  to.down_ptr.push_back(out.get());
+  to.gate_up.push_back(std::move(gate_up));
+  to.down.push_back(std::move(out));
+  return {};
+}
+
 result<ffn_weights> weight_cache::ffn(std::int32_t layer, std::int32_t first, std::int32_t end) {
-  const bool moe = config_.is_moe_layer(layer);
-  const auto width = moe ? config_.moe_intermediate_size : config_.intermediate_size;
+  const auto at = "model.layers." + std::to_string(layer) + ".";
   ffn_weights out;
+  if (!config_.is_moe_layer(layer)) {
+    QUADRANT_TRY_VOID(add_ffn(out, at + "mlp.gate_proj", at + "mlp.up_proj", at + "mlp.down_proj",
+                              config_.intermediate_size, config_.mlp_bias));
+    return out;
+  }
+  const auto& names = config_.names;
   for (auto expert = first; expert < end; ++expert) {
-    auto prefix = "model.layers." + std::to_string(layer) + ".mlp.";
-    if (moe) prefix += "experts." + std::to_string(expert) + ".";
-    QUADRANT_TRY(auto gate_up, linear({{prefix + "gate_proj", 0, width}, {prefix + "up_proj", 0, width}},
-                                      config_.hidden_size, numerics_.expert));
-    QUADRANT_TRY(auto down, linear({{prefix + "down_proj", 0, config_.hidden_size}}, width, numerics_.expert));
-    // The grouped op works through all experts in runs of one length.
-    if (!out.gate_up.empty() && (gate_up->group != out.gate_up[0]->group || down->group != out.down[0]->group))
-      return {errc::invalid_argument,
-              "tensor " + prefix + "*: its groups of scales are not as long as expert " + std::to_string(first) + "'s"};
-    out.gate_up_ptr.push_back(gate_up.get());
-    out.down_ptr.push_back(down.get());
-    out.gate_up.push_back(std::move(gate_up));
-    out.down.push_back(std::move(down));
+    const auto prefix = at + names.ffn + "experts." + std::to_string(expert) + ".";
+    QUADRANT_TRY_VOID(add_ffn(out, prefix + names.gate_proj, prefix + names.up_proj, prefix + names.down_proj,
+                              config_.moe_intermediate_size));
   }
   return out;
 }

@@ -29,17 +29,19 @@ constexpr std::int32_t weight_group_for(std::int32_t in) noexcept {
   return in % 128 == 0 ? 128 : in % 64 == 0 ? 64 : in;
 }
 
-struct layer_weights {
-  vector_ref input_norm, post_norm, q_norm, k_norm; ///< q_norm, k_norm may be null
-  weight_ref qkv;                                   ///< this rank's heads: q rows, then k, then v
-  weight_ref o;                                     ///< this rank's output columns
-  weight_ref gate;                                  ///< null in a dense layer
-};
-
 /// The FFNs of one layer: its experts, or the one of a dense layer.
 struct ffn_weights {
   std::vector<weight_ref> gate_up, down;
   std::vector<const gpu::packed_weight*> gate_up_ptr, down_ptr; ///< as the grouped op wants them
+};
+
+struct layer_weights {
+  vector_ref input_norm, post_norm, q_norm, k_norm; ///< q_norm, k_norm: null where the family has none
+  weight_ref qkv;                                   ///< q rows, then k, then v: shard_shape says which heads
+  weight_ref o;                                     ///< this rank's output columns
+  weight_ref gate;                                  ///< null in a dense layer
+  ffn_weights shared;                               ///< the expert that serves all, or none
+  weight_ref shared_gate;                           ///< null where it always counts
 };
 
 struct attention_weights {
@@ -47,11 +49,6 @@ struct attention_weights {
   weight_ref embedding;              ///< [vocab, hidden] rows, f32 or bf16, unpacked; null unless the shard embeds
   vector_ref final_norm;             ///< null unless the shard samples
   weight_ref head;                   ///< this rank's vocabulary rows; null unless the shard samples
-};
-
-/// Of every position: [max_positions, head_dim / 2].
-struct rope_tables {
-  std::vector<float> cos, sin;
 };
 
 /// Reads a checkpoint into packed weights; the same weight asked for twice is the same object.
@@ -78,7 +75,13 @@ private:
     std::string name;
     std::int32_t first, count;
   };
-  result<weight_ref> linear(const std::vector<rows>& parts, std::int32_t in, gpu::dtype type);
+  /// A bias, where there is one, comes with it; `biased` says that there must be one.
+  result<weight_ref> linear(const std::vector<rows>& parts, std::int32_t in, gpu::dtype type, bool biased = false);
+  /// Of numbers that stay exact: stored in bf16 they are so in half the bytes.
+  result<weight_ref> exact_linear(const std::string& name, std::int32_t out, std::int32_t in);
+  /// One FFN more.
+  result<void> add_ffn(ffn_weights& to, const std::string& gate, const std::string& up, const std::string& down,
+                       std::int32_t width, bool biased = false);
   result<weight_ref> remember(const std::string& key, const std::function<result<weight_ref>(gpu::team&)>& make);
   result<vector_ref> vector(const std::string& name, std::int32_t size);
   result<weight_ref> embedding();

@@ -52,7 +52,8 @@ void routing(kernel_bench& b) {
                                     .tokens = rows,
                                     .num_experts = experts,
                                     .top_k = top_k,
-                                    .renormalise = true,
+                                    .how = {.renormalise = true},
+                                    .bias = nullptr,
                                     .expert = o->expert.data(),
                                     .weight = o->weight.data()});
           });

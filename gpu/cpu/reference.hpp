@@ -11,6 +11,8 @@ void rms_norm(team&, const rms_norm_args&);
 void head_norm_rope(team&, const head_norm_rope_args&);
 void quantise(team&, const quantise_args&);
 void add(team&, const add_args&);
+void add_gated(team&, const add_gated_args&);
+void clamp(team&, const clamp_args&);
 void linear(team&, const linear_args&);
 void prefetch(team&, const prefetch_args&); ///< does nothing
 void grouped_linear(team&, const grouped_linear_args&);
@@ -36,6 +38,8 @@ struct candidate {
 inline bool better(const candidate& a, const candidate& b) {
   return a.logit > b.logit || (a.logit == b.logit && a.id < b.id);
 }
+/// Which of the groups of candidates c[num_experts] stay: the others become -inf (route_args).
+void drop_groups(const router& how, float* c, std::int32_t num_experts);
 /// Puts what top-k, top-p and min-p leave of n candidates first, in any order; returns how many. What lies below all that
 /// top-k keeps, or has no mass, may be missing; masses may be missing where top_p is 1.
 std::size_t filter(candidate* c, std::size_t n, const sampling& s);

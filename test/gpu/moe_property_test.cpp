@@ -14,14 +14,22 @@ TEST_CASE("route") {
       [](std::uint64_t seed) {
         op_data d(seed);
         const auto tokens = d.one_of({0, 1, 2, 5, 12, 13, 30}), hidden = d.one_of({16, 20, 64}),
-                   experts = d.between(1, 70);
-        const auto top_k = d.between(1, std::min(experts, 8));
+                   groups = d.one_of({1, 1, 2, 4}), experts = groups * d.between(groups > 1 ? 2 : 1, 70 / groups);
+        const gpu::router how{.sigmoid = d.coin(),
+                              .renormalise = d.coin(),
+                              .group_by_two = d.coin(),
+                              .groups = groups,
+                              .kept_groups = d.between(1, groups),
+                              .epsilon = d.coin() ? 1e-20f : 0,
+                              .scale = d.coin() ? 1 : 2.5f};
+        const auto top_k = d.between(1, std::min(how.kept_groups * (experts / groups), 8));
+        const auto bias = d.reals(experts);
+        const bool biased = d.coin();
         auto w = d.rows(experts, hidden);
         for (std::int32_t e = 1; e < experts; ++e) // equal rows: equal scores
           if (d.below(3) == 0) std::copy_n(w.data(), hidden, w.data() + std::ptrdiff_t(e) * hidden);
         const auto gate = gpu::pack(d.coin() ? dtype::f32 : dtype::bf16, w, experts, hidden, 0);
         const auto x = d.rows(tokens, hidden, d.coin());
-        const bool renormalise = d.coin();
         every_back_end_agrees([&](const gpu::ops_table& ops, gpu::team& team) {
           const auto n = std::size_t(tokens) * std::size_t(top_k);
           outcome out{.f = std::vector<float>(n + 1, untouched), .i = std::vector<std::int32_t>(n + 1, 99)};
@@ -30,7 +38,8 @@ TEST_CASE("route") {
                            .tokens = tokens,
                            .num_experts = experts,
                            .top_k = top_k,
-                           .renormalise = renormalise,
+                           .how = how,
+                           .bias = biased ? bias.data() : nullptr,
                            .expert = out.i.data(),
                            .weight = out.f.data()});
           return out;
@@ -59,7 +68,8 @@ TEST_CASE("route") {
                                                         .tokens = 1,
                                                         .num_experts = experts,
                                                         .top_k = top_k,
-                                                        .renormalise = true,
+                                                        .how = {.renormalise = true},
+                                                        .bias = nullptr,
                                                         .expert = expert.data(),
                                                         .weight = weight.data()});
           RC_ASSERT(std::equal(expert.begin(), expert.end(), order.begin()));

@@ -42,7 +42,8 @@ TEST_CASE("row ops give the reference's bits on every back-end") {
   property("rms_norm", [](std::uint64_t seed) {
     op_data d(seed);
     const auto rows = random_rows(d), cols = random_cols(d);
-    const auto x = d.rows(rows, cols, true), weight = d.reals(cols);
+    const auto stride = cols + d.one_of({0, 0, 5});
+    const auto x = d.rows(rows, stride, true), weight = d.reals(cols);
     const bool bf16 = d.coin(), gate = d.coin(), ints = d.coin();
     every_back_end_agrees([&](const gpu::ops_table& ops, gpu::team& team) {
       act_out out(rows, cols, 0, gate, ints);
@@ -54,7 +55,8 @@ TEST_CASE("row ops give the reference's bits on every back-end") {
                           .cols = cols,
                           .round_bf16 = bf16,
                           .f = std::exchange(view.f, nullptr),
-                          .out = view});
+                          .out = view,
+                          .x_stride = stride == cols ? 0 : stride});
       return out.all;
     });
   });
@@ -143,6 +145,36 @@ TEST_CASE("row ops give the reference's bits on every back-end") {
         });
       },
       30);
+}
+
+TEST_CASE("clamp and add_gated give the reference's bits on every back-end") {
+  property(
+      "rows with a NaN and Inf among them",
+      [](std::uint64_t seed) {
+        op_data d(seed);
+        const auto rows = random_rows(d), cols = random_cols(d), stride = cols + d.below(4);
+        auto x = d.rows(rows, stride, true);
+        x.push_back(0);
+        const auto y = d.rows(rows, cols, true), gate = d.reals(rows + 1);
+        const float limit = d.one_of({0.1f, 0.5f, 2.0f});
+        every_back_end_agrees([&](const gpu::ops_table& ops, gpu::team& team) {
+          outcome out{.f = x};
+          ops.clamp(team, {.x = out.f.data(), .stride = stride, .rows = rows, .cols = cols, .limit = limit});
+          for (std::int32_t r = 0; r < rows; ++r)
+            for (std::int32_t c = 0; c < cols; ++c) {
+              const auto before = x[std::size_t(r) * stride + c], after = out.f[std::size_t(r) * stride + c];
+              RC_ASSERT((std::isnan(before) ? std::isnan(after) : std::abs(after) <= limit));
+              if (std::abs(before) <= limit) RC_ASSERT(after == before);
+            }
+          return out;
+        });
+        every_back_end_agrees([&](const gpu::ops_table& ops, gpu::team& team) {
+          outcome out{.f = std::vector<float>(x.begin(), x.begin() + std::ptrdiff_t(rows) * cols)};
+          ops.add_gated(team, {.x = out.f.data(), .y = y.data(), .gate = gate.data(), .rows = rows, .cols = cols});
+          return out;
+        });
+      },
+      60);
 }
 
 } // namespace quadrant::test

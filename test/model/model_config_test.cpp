@@ -71,8 +71,10 @@ TEST_CASE("a bad field of config.json is one line: file, field, what is allowed"
   refuses("bos_token_id", json::array({1}), "must be a whole number");
   refuses("hidden_act", "gelu", "must be \"silu\"", errc::unavailable);
   refuses("use_sliding_window", true, "must be false", errc::unavailable);
-  refuses("rope_scaling", {{"type", "yarn"}}, "scaled positions are not known", errc::unavailable);
-  refuses("model_type", "llama", "known: qwen3_moe", errc::unavailable);
+  refuses("rope_scaling", {{"type", "dynamic"}}, "must be \"default\", \"linear\"", errc::unavailable);
+  refuses("rope_scaling", {{"type", "yarn"}, {"factor", 0.5}}, "factor must be a number from 1");
+  refuses("rope_scaling", {{"type", "llama3"}, {"high_freq_factor", 1}}, "must be more than low_freq_factor");
+  refuses("model_type", "gpt2", "known: llama, mixtral, olmoe, qwen2_moe, qwen3, qwen3_moe", errc::unavailable);
   refuses("quantization_config", 4, "must be an object");
   refuses("quantization_config/format", "marlin", "must be \"pack-quantized\"", errc::unavailable);
   refuses("quantization_config/config_groups/group_0/weights/num_bits", 8, "must be 4", errc::unavailable);
@@ -117,9 +119,9 @@ TEST_CASE("config.json that is no JSON object, or not there, is told so") {
 TEST_CASE("rope_theta is found where either version of the library writes it") {
   auto config = good();
   config.erase("rope_theta");
-  CHECK(parse(config)->rope_theta == 10000);
+  CHECK(parse(config)->rope.theta == 10000);
   config["rope_parameters"] = {{"rope_theta", 5000.0}, {"rope_type", "default"}};
-  CHECK(parse(config)->rope_theta == 5000);
+  CHECK(parse(config)->rope.theta == 5000);
 }
 
 TEST_CASE("dense layers are those that sparse step and mlp_only_layers say") {

@@ -9,6 +9,8 @@ const ops_table& ops() {
                                    .head_norm_rope = head_norm_rope,
                                    .quantise = quantise,
                                    .add = add,
+                                   .add_gated = add_gated,
+                                   .clamp = clamp,
                                    .linear = linear,
                                    .prefetch = prefetch,
                                    .grouped_linear = grouped_linear,

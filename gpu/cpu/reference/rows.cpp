@@ -38,7 +38,7 @@ void rms_norm(team& t, const rms_norm_args& a) {
   t.parallel(a.rows, 8, [&](std::int64_t begin, std::int64_t end) {
     std::vector<float> y(std::size_t(a.cols));
     for (auto row = begin; row < end; ++row) {
-      const float* x = a.x + row * a.cols;
+      const float* x = a.x + row * (a.x_stride == 0 ? a.cols : a.x_stride);
       const float r = inverse_rms(x, a.cols, a.eps);
       for (std::int32_t c = 0; c < a.cols; ++c) y[std::size_t(c)] = (x[c] * r) * a.weight[c];
       if (a.f != nullptr)
@@ -87,6 +87,25 @@ void quantise(team& t, const quantise_args& a) {
 void add(team& t, const add_args& a) {
   t.parallel(a.count, 4096, [&](std::int64_t begin, std::int64_t end) {
     for (auto i = begin; i < end; ++i) a.x[i] += a.y[i];
+  });
+}
+
+void add_gated(team& t, const add_gated_args& a) {
+  t.parallel(a.rows, 8, [&](std::int64_t begin, std::int64_t end) {
+    for (auto row = begin; row < end; ++row) {
+      const float g = 1.0f / (1.0f + exp_f32(-a.gate[row]));
+      for (auto i = row * a.cols; i < (row + 1) * a.cols; ++i) a.x[i] = std::fma(g, a.y[i], a.x[i]);
+    }
+  });
+}
+
+void clamp(team& t, const clamp_args& a) {
+  t.parallel(a.rows, 8, [&](std::int64_t begin, std::int64_t end) {
+    for (auto row = begin; row < end; ++row)
+      for (auto* x = a.x + row * a.stride; x != a.x + row * a.stride + a.cols; ++x) {
+        if (*x > a.limit) *x = a.limit;
+        if (*x < -a.limit) *x = -a.limit;
+      }
   });
 }
 

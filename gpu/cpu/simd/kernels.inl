@@ -34,6 +34,8 @@ constexpr ops_table table_named(const char* name) {
           .head_norm_rope = head_norm_rope,
           .quantise = quantise,
           .add = add,
+          .add_gated = add_gated,
+          .clamp = clamp,
           .linear = linear,
           .prefetch = prefetch,
           .grouped_linear = grouped_linear,

@@ -110,7 +110,7 @@ void rms_norm(team& t, const rms_norm_args& a) {
   t.parallel(a.rows, grain_for(a.cols, worth_a_thread), [&](std::int64_t begin, std::int64_t end) {
     auto* y = scratch<float>(slot::row, a.cols);
     for (auto row = begin; row < end; ++row) {
-      const float* x = a.x + row * a.cols;
+      const float* x = a.x + row * (a.x_stride == 0 ? a.cols : a.x_stride);
       const auto r = all(inverse_rms(x, a.cols, a.eps));
       by_16(a.cols, [&](std::int64_t c, int some) {
         store(y + c, mul(mul(load(x + c, some), r), load(a.weight + c, some)), some);
@@ -167,6 +167,29 @@ void add(team& t, const add_args& a) {
       float* x = a.x + begin + i;
       store(x, add(load(x, some), load(a.y + begin + i, some)), some);
     });
+  });
+}
+
+void add_gated(team& t, const add_gated_args& a) {
+  t.parallel(a.rows, grain_for(a.cols, worth_a_thread), [&](std::int64_t begin, std::int64_t end) {
+    for (auto row = begin; row < end; ++row) {
+      const auto g = div(all(1.0f), add(all(1.0f), exp_f32(all(-a.gate[row]))));
+      by_16(a.cols, [&](std::int64_t c, int some) {
+        float* x = a.x + row * a.cols + c;
+        store(x, fma(g, load(a.y + row * a.cols + c, some), load(x, some)), some);
+      });
+    }
+  });
+}
+
+void clamp(team& t, const clamp_args& a) {
+  t.parallel(a.rows, grain_for(a.cols, worth_a_thread), [&](std::int64_t begin, std::int64_t end) {
+    for (auto row = begin; row < end; ++row)
+      by_16(a.cols, [&](std::int64_t c, int some) {
+        float* x = a.x + row * a.stride + c;
+        const auto v = load(x, some), most = all(a.limit), least = all(-a.limit);
+        store(x, pick(less(v, least), least, pick(less(most, v), most, v)), some);
+      });
   });
 }
 
