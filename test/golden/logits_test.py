@@ -41,12 +41,12 @@ def held_out(folder, count):
 
 def main(program, root):
     here, worst = Path(__file__).parent, 0.0
-    splits = {"": [], "  pp2-tp2-ep2": ["--topology", root / "config/profiles/pp2-tp2-ep2.toml"]}
+    profile = root / "config/profiles/pp2-tp2-ep2.toml"
 
-    def check(title, checkpoint, tokens):
+    def check(title, checkpoint, tokens, topology=profile):
         nonlocal worst
         exact = forward(*load(checkpoint), tokens)
-        for name, flags in splits.items():
+        for name, flags in {"": [], f"  {topology.stem}": ["--topology", topology]}.items():
             found = np.abs(logits(program, checkpoint, tokens, "--precision", "f32", *flags) - exact).max()
             found = found if np.isfinite(found) else np.inf
             print(f"{found:.1e}  {title}{name}", flush=True)
@@ -54,13 +54,16 @@ def main(program, root):
 
     check("model/default", root / "model/default", held_out(root / "model/default", TOKENS))
     with tempfile.TemporaryDirectory() as scratch:
+        dense = Path(scratch, "pp2-tp2.toml")
+        dense.write_text(profile.read_text().split("[experts]")[0])
         families = [(seed, ["--family", name]) for name, seeds in FAMILIES.items() for seed in seeds]
         for seed, arguments in [*enumerate(RANDOM, 1), *families]:
-            folder = Path(scratch, str(seed))
+            folder = Path(scratch, f"{seed} {arguments[-1]}" if arguments else str(seed))
             subprocess.run([sys.executable, "-B", here / "make_random.py", folder, "--seed", str(seed), *arguments],
                            check=True, stdout=subprocess.DEVNULL)
             tokens = np.random.default_rng(seed).integers(0, load(folder)[0]["vocab_size"], TOKENS)
-            check(f"seed {seed} {' '.join(arguments)}", folder, tokens.tolist())
+            check(f"seed {seed} {' '.join(arguments)}", folder, tokens.tolist(),
+                  dense if arguments[-1:] in (["llama"], ["qwen3"]) else profile)
     print(f"largest difference {worst:.1e}, allowed {TOLERANCE}")
     return 0 if worst <= TOLERANCE else 1
 
