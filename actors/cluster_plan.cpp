@@ -111,16 +111,16 @@ attention_landing cluster_plan::landing_of(worker_id id) const {
   const std::size_t residual = std::size_t(config_.hidden_size) * sizeof(float);
   const std::size_t share = (tokens + std::size_t(spec.tp) - 1) / std::size_t(spec.tp) * residual;
   const std::size_t part =
-      std::max({tokens * std::size_t(shape.q_heads) * (std::size_t(config_.head_dim) * head_bytes + sizeof(float)),
+      std::max({tokens * std::size_t(shape.q_heads) * (std::size_t(config_.output_dim()) * head_bytes + sizeof(float)),
                 tokens * std::size_t(shape.hidden_part) * sizeof(float), share,
                 std::size_t(limits.outputs) * std::size_t(shape.vocab_part) * sizeof(float)});
   return {.slots = slots_of(id.kind),
           .tp = std::uint32_t(spec.tp),
           .part_bytes = spec.tp == 1 ? 0 : part,
           .residual_bytes = shape.embeds ? 0 : tokens * residual,
-          .state_bytes = spec.kv_rank() == 0
-                             ? 0
-                             : tokens * std::size_t(shape.q_heads) * std::size_t(config_.head_dim + 2) * sizeof(float)};
+          .state_bytes = spec.kv_rank() == 0 ? 0
+                                             : tokens * std::size_t(shape.q_heads) *
+                                                   std::size_t(config_.value_dim() + 2) * sizeof(float)};
 }
 
 std::int32_t cluster_plan::num_groups(role attention) const {

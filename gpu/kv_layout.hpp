@@ -12,8 +12,8 @@
 //   K      [position / 16][d / 4][position % 16][d % 4]
 //   V      [d / 16][position / 4][d % 16][position % 4]
 //
-// Grouped-query attention has two planes, K and V. Latent attention (MLA) needs no more than others: one head, a latent
-// and a RoPE plane of their own widths and types.
+// Grouped-query attention has two planes of one width, K and V. Latent attention (MLA) has one head: K is the latent and
+// what turns, V the latent once more, because sealed K and V lie in different orders.
 // Units   one block = block_tokens consecutive positions of one sequence
 // Source  PagedAttention, arXiv:2309.06180
 #pragma once
@@ -61,10 +61,10 @@ public:
     }
     slice_bytes_ = (slice_bytes_ + 63) / 64 * 64;
   }
-  /// Planes 0 and 1 of one width and type: what kv_append and attend work on.
+  /// Planes 0 and 1 of one type: what kv_append and attend work on.
   static constexpr kv_layout keys_and_values(std::int32_t blocks, std::int32_t layers, std::int32_t heads,
-                                             std::int32_t head_dim, dtype type) {
-    return {blocks, layers, heads, {{head_dim, type}, {head_dim, type}}};
+                                             std::int32_t key_dim, std::int32_t value_dim, dtype type) {
+    return {blocks, layers, heads, {{key_dim, type}, {value_dim, type}}};
   }
 
   std::int32_t num_blocks = 0;   ///< of the pool
@@ -74,10 +74,10 @@ public:
   [[nodiscard]] constexpr std::size_t num_planes() const noexcept { return num_planes_; }
   [[nodiscard]] constexpr const kv_plane& plane(std::size_t p) const noexcept { return planes_[p]; }
   /// Are the rows of sealed blocks of keys and values turned?
-  [[nodiscard]] constexpr bool turns_sealed() const noexcept { return type() == dtype::i8 && head_dim() % 16 == 0; }
+  [[nodiscard]] constexpr bool turns_sealed() const noexcept { return type() == dtype::i8 && has_whole_panels(); }
   /// Where element d of a position lies within the K or V rows of a sealed block that is turned.
   [[nodiscard]] constexpr std::size_t sealed_k(std::int32_t position, std::int32_t d) const noexcept {
-    return (std::size_t(position / 16 * head_dim()) + std::size_t(d / 4 * 4)) * 16 +
+    return (std::size_t(position / 16 * key_dim()) + std::size_t(d / 4 * 4)) * 16 +
            std::size_t(position % 16 * 4 + d % 4);
   }
   [[nodiscard]] static constexpr std::size_t sealed_v(std::int32_t position, std::int32_t d) noexcept {
@@ -88,9 +88,14 @@ public:
   [[nodiscard]] constexpr std::size_t scale_offset(std::size_t p) const noexcept { return scale_offset_[p]; }
 
   // Of keys and values.
-  [[nodiscard]] constexpr std::int32_t head_dim() const noexcept { return planes_[0].width; }
+  [[nodiscard]] constexpr std::int32_t key_dim() const noexcept { return planes_[0].width; }
+  [[nodiscard]] constexpr std::int32_t value_dim() const noexcept { return planes_[1].width; }
+  [[nodiscard]] constexpr bool has_whole_panels() const noexcept {
+    return key_dim() % 16 == 0 && value_dim() % 16 == 0;
+  }
   [[nodiscard]] constexpr dtype type() const noexcept { return planes_[0].type; }
-  [[nodiscard]] constexpr std::size_t row_bytes() const noexcept { return planes_[0].row_bytes(); }
+  [[nodiscard]] constexpr std::size_t k_row_bytes() const noexcept { return planes_[0].row_bytes(); }
+  [[nodiscard]] constexpr std::size_t v_row_bytes() const noexcept { return planes_[1].row_bytes(); }
   [[nodiscard]] constexpr std::size_t k_offset() const noexcept { return row_offset_[0]; }
   [[nodiscard]] constexpr std::size_t v_offset() const noexcept { return row_offset_[1]; }
   [[nodiscard]] constexpr std::size_t k_scale_offset() const noexcept { return scale_offset_[0]; }

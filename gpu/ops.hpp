@@ -107,6 +107,27 @@ struct head_norm_rope_args {
   act_view out; ///< [T, heads, D]; scale_group = D
 };
 
+/// Latent attention's rows: out(t,h) = [ a(t,h) | turned b(t,h) ], times `factor`, in the act form with one scale each.
+/// a is RMSNormed first where weight is set ((x * r) * w, as rms_norm); b turns by the row's position: with `pairs`
+/// dimensions 2i and 2i+1, otherwise i and i + b_dim/2, together, as head_norm_rope turns its halves; each stays where it was.
+struct join_rope_args {
+  const float* a; ///< row t, head h at a + t * a_row + h * a_head
+  std::int64_t a_row, a_head;
+  std::int32_t a_dim;
+  const float* weight; ///< [a_dim], or null
+  float eps;
+  const float* b; ///< likewise; b_dim may be 0
+  std::int64_t b_row, b_head;
+  std::int32_t b_dim;
+  bool pairs;
+  const float *cos, *sin;        ///< [max_positions, b_dim/2]
+  const std::int32_t* positions; ///< [T]
+  std::int32_t tokens, heads;
+  bool round_bf16;
+  float factor;
+  act_view out; ///< [T, heads, a_dim + b_dim]
+};
+
 /// Quantises or rounds rows as they are: x [rows, cols] to `out` with scales over out.scale_group columns (0: row).
 struct quantise_args {
   const float* x;
@@ -325,6 +346,7 @@ struct ops_table {
   void (*embed)(team&, const embed_args&);
   void (*rms_norm)(team&, const rms_norm_args&);
   void (*head_norm_rope)(team&, const head_norm_rope_args&);
+  void (*join_rope)(team&, const join_rope_args&);
   void (*quantise)(team&, const quantise_args&);
   void (*add)(team&, const add_args&);
   void (*add_gated)(team&, const add_gated_args&);

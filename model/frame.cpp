@@ -43,7 +43,7 @@ expert_scratch expert_scratch::take(arena_cursor& cursor, const gpu::numerics& n
 frame::frame(const model_config& config, const gpu::numerics& numerics, const shard_spec& spec,
              const shard_shape& shape, frame_limits limits)
     : limits_(limits), max_blocks_((config.max_position_embeddings + gpu::block_tokens - 1) / gpu::block_tokens),
-      q_heads_(shape.q_heads), head_dim_(config.head_dim) {
+      q_heads_(shape.q_heads), value_dim_(config.value_dim()) {
   arena_cursor count(nullptr);
   place(count, config, numerics, spec, shape);
   memory_ = gpu::aligned_bytes(count.used());
@@ -55,7 +55,8 @@ void frame::place(arena_cursor& c, const model_config& config, const gpu::numeri
                   const shard_shape& shape) {
   const std::size_t padded = std::size_t(limits_.tokens) + spec.tp;           // row shares of the ranks are rounded up
   const std::size_t pairs = padded * std::max(1, config.num_experts_per_tok); // a dense layer has a row a token
-  const std::size_t hidden = config.hidden_size, head = config.head_dim;
+  const std::size_t hidden = config.hidden_size, key = config.key_dim(), value = config.value_dim(),
+                    heads_here = shape.q_heads;
   const auto outputs = std::size_t(limits_.outputs);
   const auto width = config.widest_ffn();
 
@@ -71,32 +72,45 @@ void frame::place(arena_cursor& c, const model_config& config, const gpu::numeri
   x = c.take<float>(padded * hidden);
   normed = c.take<float>(padded * hidden);
   act = act_room::take(c, n.activation, std::int64_t(padded), config.hidden_size, 0);
-  qkv = c.take<float>(padded * (shape.projected_q.count + shape.projected_k.count + shape.kv_heads) * head);
-  if (config.norm == qk_norm::width) {
-    wide_q = c.take<float>(padded * shape.projected_q.count * head);
-    wide_k = c.take<float>(padded * shape.projected_k.count * head);
+  if (config.is_latent()) {
+    const auto& l = config.latent;
+    q_low = c.take<float>(padded * l.query_rank);
+    q_low_act = act_room::take(c, n.activation, std::int64_t(padded), l.query_rank, 0);
+    kv_low = c.take<float>(padded * key);
+    q_plain = c.take<float>(padded * heads_here * l.plain);
+    q_turned = c.take<float>(padded * heads_here * l.turned);
+    by_head = c.take<float>(padded * heads_here * std::max(l.rank, l.value));
+    head_rows = c.take<std::int32_t>(padded * heads_here);
+    head_offsets = c.take<std::int32_t>(heads_here + 1);
+  } else {
+    qkv = c.take<float>(padded * (shape.projected_q.count + shape.projected_k.count + shape.kv_heads) * key);
   }
-  q = act_room::take(c, n.activation, std::int64_t(padded), shape.q_heads * config.head_dim, config.head_dim);
-  k = c.take<float>(padded * shape.kv_heads * head);
+  if (config.norm == qk_norm::width) {
+    wide_q = c.take<float>(padded * shape.projected_q.count * key);
+    wide_k = c.take<float>(padded * shape.projected_k.count * key);
+  }
+  q = act_room::take(c, n.activation, std::int64_t(padded), shape.q_heads * config.key_dim(), config.key_dim());
+  k = c.take<float>(padded * shape.kv_heads * key);
   const std::size_t own_rows = padded + std::size_t(limits_.sequences) * (gpu::block_tokens - 1);
-  own.k = c.take<std::byte>(own_rows * shape.kv_heads * head * bits(n.kv) / 8);
-  own.v = c.take<std::byte>(own_rows * shape.kv_heads * head * bits(n.kv) / 8);
+  own.k = c.take<std::byte>(own_rows * shape.kv_heads * key * bits(n.kv) / 8);
+  own.v = c.take<std::byte>(own_rows * shape.kv_heads * value * bits(n.kv) / 8);
   own.k_scale = c.take<float>(own_rows * shape.kv_heads);
   own.v_scale = c.take<float>(own_rows * shape.kv_heads);
   const std::size_t most_parts = std::max<std::size_t>(padded, limits_.parts);
   parts = c.take<std::int32_t>(padded + 1);
   attn_m = c.take<float>(most_parts * shape.q_heads);
   attn_l = c.take<float>(most_parts * shape.q_heads);
-  attn_o = c.take<float>(most_parts * shape.q_heads * head);
+  attn_o = c.take<float>(most_parts * shape.q_heads * value);
   if (spec.kv_split > 1) {
-    folded_before = c.take<float>(padded * shape.q_heads * (head + 2));
-    folded = c.take<float>(padded * shape.q_heads * (head + 2));
+    folded_before = c.take<float>(padded * shape.q_heads * (value + 2));
+    folded = c.take<float>(padded * shape.q_heads * (value + 2));
   }
-  attn = c.take<float>(padded * shape.q_heads * head);
-  heads = act_room::take(c, n.activation, std::int64_t(padded), shape.q_heads * config.head_dim, config.head_dim);
+  attn = c.take<float>(padded * shape.q_heads * value);
+  heads =
+      act_room::take(c, n.activation, std::int64_t(padded), shape.q_heads * config.output_dim(), config.output_dim());
   all_heads = spec.tp == 1 ? heads
-                           : act_room::take(c, n.activation, std::int64_t(padded), config.num_q_heads * config.head_dim,
-                                            config.head_dim);
+                           : act_room::take(c, n.activation, std::int64_t(padded),
+                                            config.num_q_heads * config.output_dim(), config.output_dim());
   proj = c.take<float>(padded * hidden);
   proj_part = spec.tp == 1 ? proj : c.take<float>(padded * shape.hidden_part);
   if (config.shared_gate) shared_gate = c.take<float>(padded);

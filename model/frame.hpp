@@ -98,7 +98,7 @@ public:
   /// The attention_state of this step's tokens in one piece: o, m, l.
   [[nodiscard]] gpu::attention_state state_at(float* piece) const noexcept {
     const auto states = std::int64_t(tokens) * q_heads_;
-    return {.m = piece + states * head_dim_, .l = piece + states * (head_dim_ + 1), .o = piece};
+    return {.m = piece + states * value_dim_, .l = piece + states * (value_dim_ + 1), .o = piece};
   }
 
   // Parameters of the step.
@@ -118,6 +118,12 @@ public:
   act_room q;                                 ///< [T, Hq, D]
   float* k = nullptr;                         ///< [T, Hkv, D]
   gpu::own_rows_view own{};
+  // Latent attention: low ranks, queries, and rows head by head: row h * T + t is token t's of head h.
+  float *q_low = nullptr, *kv_low = nullptr;                     ///< [T, query_rank], [T, rank + turned]
+  act_room q_low_act;                                            ///< [T, query_rank]
+  float *q_plain = nullptr, *q_turned = nullptr;                 ///< [T, Hq, plain], [T, Hq, turned]
+  float* by_head = nullptr;                                      ///< [Hq * T, rank or value]
+  std::int32_t *head_rows = nullptr, *head_offsets = nullptr;    ///< [Hq * T]: t * Hq + h; [Hq+1]
   std::int32_t* parts = nullptr;                                 ///< [T+1]
   float *attn_m = nullptr, *attn_l = nullptr, *attn_o = nullptr; ///< [parts, Hq], [parts, Hq], [parts, Hq, D]
   float *folded_before = nullptr, *folded = nullptr;             ///< KV split: attention_state, as state_at lays it out
@@ -142,7 +148,7 @@ private:
              const shard_shape& shape);
 
   frame_limits limits_;
-  std::int32_t max_blocks_, q_heads_, head_dim_;
+  std::int32_t max_blocks_, q_heads_, value_dim_;
   gpu::aligned_bytes memory_;
 };
 

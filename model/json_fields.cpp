@@ -34,6 +34,11 @@ const json* json_fields::find(const char* key) const {
   return found == object_.end() || found->is_null() ? nullptr : &*found;
 }
 
+bool json_fields::has_null(const char* key) const {
+  const auto found = object_.find(key);
+  return found != object_.end() && found->is_null();
+}
+
 json_fields json_fields::object(const char* key) const {
   static const json empty = json::object();
   const auto* value = find(key);

@@ -30,6 +30,8 @@ public:
 
   /// The field, or null: absent and null are one.
   [[nodiscard]] const nlohmann::json* find(const char* key) const;
+  /// Where null is more than silence.
+  [[nodiscard]] bool has_null(const char* key) const;
   /// Without a fallback the field must be there.
   std::int32_t integer(const char* key, std::int64_t low, std::int64_t high,
                        std::optional<std::int64_t> fallback = std::nullopt);

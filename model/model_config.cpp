@@ -29,7 +29,7 @@ void check_shape(const model_config& c, json_fields& read) {
                                    {"intermediate_size", c.intermediate_size},
                                    {"shared_expert_intermediate_size", c.shared_intermediate_size}})
     read.need(value % step == 0, key, "must be a multiple of " + std::to_string(step));
-  read.need(c.num_q_heads * c.head_dim % step == 0, "head_dim",
+  read.need(c.num_q_heads * c.output_dim() % step == 0, c.is_latent() ? "v_head_dim" : "head_dim",
             "times num_attention_heads must be a multiple of " + std::to_string(step));
 }
 
@@ -54,6 +54,7 @@ std::uint64_t model_config::fingerprint() const {
   add(intermediate_size, mlp_bias, num_experts, num_experts_per_tok, moe_intermediate_size);
   add(router.sigmoid, router.renormalise, router.group_by_two, router.groups, router.kept_groups, router.epsilon,
       router.scale, shared_intermediate_size, shared_gate);
+  add(latent.query_rank, latent.rank, latent.plain, latent.turned, latent.value, latent.pairs, router_bias);
   for (const bool moe : moe_layers) add(moe);
   return xxh3(text.str());
 }

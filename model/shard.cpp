@@ -42,7 +42,8 @@ result<shard_shape> shape_of(const model_config& c, const shard_spec& s) {
 
 gpu::kv_layout kv_layout_of(const model_config& config, const shard_spec& spec, const shard_shape& shape,
                             const gpu::numerics& numerics, std::int32_t kv_blocks) {
-  return gpu::kv_layout::keys_and_values(kv_blocks, spec.num_layers(), shape.kv_heads, config.head_dim, numerics.kv);
+  return gpu::kv_layout::keys_and_values(kv_blocks, spec.num_layers(), shape.kv_heads, config.key_dim(),
+                                         config.value_dim(), numerics.kv);
 }
 
 shard_spec stage_of(const model_config& config, std::int32_t rank, std::int32_t stages) {

@@ -30,6 +30,16 @@ result<std::optional<stored_quantisation>> quantisation_of(const json& object, s
     if (value == nullptr || *value != only)
       read.fail(key, "must be \"" + std::string(only) + "\", the one form known here", errc::unavailable);
   };
+  if (const auto* method = read.find("quant_method"); method != nullptr && *method == "fp8") {
+    const auto* block = read.find("weight_block_size");
+    if (block == nullptr || *block != json::array({128, 128}))
+      read.fail("weight_block_size", "must be [128, 128], the one size known here", errc::unavailable);
+    if (read.problem()) return *read.problem();
+    return std::optional<stored_quantisation>(); // the tensors say so themselves
+  }
+  if (const auto* method = read.find("quant_method"); method != nullptr && (*method == "gptq" || *method == "awq"))
+    read.fail("quant_method", "must be \"compressed-tensors\" or \"fp8\": GPTQ and AWQ are not known yet",
+              errc::unavailable);
   word("quant_method", "compressed-tensors");
   word("format", "pack-quantized");
   const auto& groups = object_at(*found, "config_groups");

@@ -2,6 +2,7 @@
 
 #include <bit>
 #include <cstring>
+#include <limits>
 
 #include "gpu/math.hpp"
 
@@ -14,6 +15,18 @@ float from_f16(std::uint16_t h) {
   if (exponent != 0) return std::bit_cast<float>(sign | ((exponent + 112) << 23) | (fraction << 13));
   const float tiny = float(fraction) * 0x1p-24f;
   return sign == 0 ? tiny : -tiny;
+}
+
+constexpr std::int64_t fp8_block = 128;
+
+/// e4m3 without infinities: 0x7f and 0xff are NaN.
+float from_e4m3(std::uint8_t b) {
+  const int exponent = b >> 3 & 15, fraction = b & 7;
+  if (exponent == 15 && fraction == 7) return std::numeric_limits<float>::quiet_NaN();
+  const float size = exponent == 0
+                         ? float(fraction) * 0x1p-9f
+                         : float(8 + fraction) * std::bit_cast<float>(std::uint32_t(exponent - 10 + 127) << 23);
+  return (b & 0x80) == 0 ? size : -size;
 }
 
 template <class Word>
@@ -53,6 +66,15 @@ result<tensor_bytes> find_matrix(const checkpoint_files& files, const std::strin
 } // namespace
 
 void stored_matrix::read(std::int64_t first, std::int64_t count, float* to) const {
+  if (fp8_) {
+    std::vector<float> scale(static_cast<std::size_t>((in_ + fp8_block - 1) / fp8_block));
+    for (auto row = first; row < first + count; ++row) {
+      read_floats(scale_, row / fp8_block * std::int64_t(scale.size()), std::int64_t(scale.size()), scale.data());
+      for (std::int64_t i = 0; i < in_; ++i)
+        *to++ = from_e4m3(load<std::uint8_t>(values_.data.data(), row * in_ + i)) * scale[std::size_t(i / fp8_block)];
+    }
+    return;
+  }
   if (!is_int4()) return read_floats(values_, first * in_, count * in_, to);
   std::vector<std::uint8_t> q(static_cast<std::size_t>(count * in_));
   std::vector<float> scale(std::size_t(count * in_ / group_));
@@ -90,9 +112,26 @@ result<stored_matrix> tensor_reader::matrix(const std::string& linear, std::int6
   const auto name = linear + ".weight";
   stored_matrix m;
   QUADRANT_TRY(m.values_, find_matrix(files_, name, rows, in));
-  if (!is_float(m.values_.type)) return wrong_tensor(name, "expected f32, f16 or bf16");
   m.in_ = in;
+  if (m.values_.type == tensor_type::f8_e4m3) {
+    QUADRANT_TRY_VOID(fp8_scales(name, m));
+    return m;
+  }
+  if (!is_float(m.values_.type)) return wrong_tensor(name, "expected f32, f16, bf16, or f8_e4m3 with its scales");
   return m;
+}
+
+result<void> tensor_reader::fp8_scales(const std::string& name, stored_matrix& m) const {
+  const auto scale_name = name + "_scale_inv";
+  QUADRANT_TRY(m.scale_, files_.find(scale_name));
+  const auto blocks = [](std::int64_t n) { return (n + fp8_block - 1) / fp8_block; };
+  const auto rows = blocks(m.values_.shape[0]), cols = blocks(m.in_);
+  if (m.scale_.shape.size() != 2 || m.scale_.shape[0] != rows || m.scale_.shape[1] != cols)
+    return wrong_tensor(scale_name, "expected [" + std::to_string(rows) + ", " + std::to_string(cols) +
+                                        "]: one scale for each block of 128 x 128");
+  if (!is_float(m.scale_.type)) return wrong_tensor(scale_name, "expected f32, f16 or bf16");
+  m.fp8_ = true;
+  return {};
 }
 
 result<stored_matrix> tensor_reader::int4_matrix(const std::string& linear, std::int64_t rows, std::int64_t in) const {

@@ -30,8 +30,9 @@ public:
 private:
   friend class tensor_reader;
   tensor_bytes values_; ///< floats, or the packed nibbles
-  tensor_bytes scale_;  ///< int4 only
+  tensor_bytes scale_;  ///< int4, fp8
   std::int64_t in_ = 0;
+  bool fp8_ = false; ///< e4m3 with a scale for each block of 128 x 128
   std::int32_t group_ = 0;
 };
 
@@ -46,6 +47,8 @@ public:
 
 private:
   [[nodiscard]] result<stored_matrix> int4_matrix(const std::string& linear, std::int64_t rows, std::int64_t in) const;
+  /// The scales of an fp8 matrix.
+  [[nodiscard]] result<void> fp8_scales(const std::string& name, stored_matrix& m) const;
 
   const checkpoint_files& files_;
 };

@@ -1,6 +1,7 @@
 #include "model/weights.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "config/hash.hpp"
@@ -179,7 +180,7 @@ std::shared_ptr<const rope_tables> weight_cache::rope() {
   if (auto known = rope_.lock()) return known;
   gpu::team::prepare_thread();
   const auto made = std::make_shared<const rope_tables>(
-      make_rope_tables(config_.rope, config_.head_dim, config_.max_position_embeddings));
+      make_rope_tables(config_.rope, config_.turned_dim(), config_.max_position_embeddings));
   rope_ = made;
   return made;
 }
@@ -193,21 +194,31 @@ result<attention_weights> weight_cache::attention(const shard_spec& spec) {
     layer_weights w;
     QUADRANT_TRY(w.input_norm, vector(prefix + "input_layernorm.weight", hidden));
     QUADRANT_TRY(w.post_norm, vector(prefix + "post_attention_layernorm.weight", hidden));
-    if (config_.norm != qk_norm::none) {
-      const bool wide = config_.norm == qk_norm::width;
-      QUADRANT_TRY(w.q_norm, vector(prefix + "self_attn.q_norm.weight", wide ? config_.num_q_heads * head : head));
-      QUADRANT_TRY(w.k_norm, vector(prefix + "self_attn.k_norm.weight", wide ? config_.num_kv_heads * head : head));
+    if (config_.is_latent()) {
+      QUADRANT_TRY(w.latent, latent(prefix + "self_attn.", shape));
+    } else {
+      if (config_.norm != qk_norm::none) {
+        const bool wide = config_.norm == qk_norm::width;
+        QUADRANT_TRY(w.q_norm, vector(prefix + "self_attn.q_norm.weight", wide ? config_.num_q_heads * head : head));
+        QUADRANT_TRY(w.k_norm, vector(prefix + "self_attn.k_norm.weight", wide ? config_.num_kv_heads * head : head));
+      }
+      const auto& q = shape.projected_q;
+      const auto& k = shape.projected_k;
+      QUADRANT_TRY(w.qkv, linear({{prefix + "self_attn.q_proj", q.first * head, q.count * head},
+                                  {prefix + "self_attn.k_proj", k.first * head, k.count * head},
+                                  {prefix + "self_attn.v_proj", shape.first_kv_head * head, shape.kv_heads * head}},
+                                 hidden, numerics_.projection, config_.qkv_bias));
     }
-    const auto& q = shape.projected_q;
-    const auto& k = shape.projected_k;
-    QUADRANT_TRY(w.qkv, linear({{prefix + "self_attn.q_proj", q.first * head, q.count * head},
-                                {prefix + "self_attn.k_proj", k.first * head, k.count * head},
-                                {prefix + "self_attn.v_proj", shape.first_kv_head * head, shape.kv_heads * head}},
-                               hidden, numerics_.projection, config_.qkv_bias));
     QUADRANT_TRY(w.o, linear({{prefix + "self_attn.o_proj", spec.tp_rank * shape.hidden_part, shape.hidden_part}},
-                             config_.num_q_heads * head, numerics_.projection, config_.o_bias));
+                             config_.num_q_heads * config_.output_dim(), numerics_.projection, config_.o_bias));
     if (config_.is_moe_layer(layer)) {
       QUADRANT_TRY(w.gate, exact_linear(prefix + config_.names.ffn + "gate", config_.num_experts, hidden));
+      if (config_.router_bias) {
+        QUADRANT_TRY(w.router_bias, vector(prefix + "mlp.gate.e_score_correction_bias", config_.num_experts));
+        for (const float b : *w.router_bias)
+          if (!std::isfinite(b))
+            return {errc::invalid_argument, "tensor " + prefix + "mlp.gate.e_score_correction_bias: must be finite"};
+      }
       if (config_.shared_intermediate_size > 0) {
         const auto shared = prefix + config_.names.shared;
         QUADRANT_TRY_VOID(add_ffn(w.shared, shared + "gate_proj", shared + "up_proj", shared + "down_proj",
@@ -229,6 +240,55 @@ result<attention_weights> weight_cache::attention(const shard_spec& spec) {
                  linear({{head_name, spec.tp_rank * shape.vocab_part, shape.vocab_part}}, hidden, numerics_.head));
   }
   return out;
+}
+
+result<weight_ref> weight_cache::turned(const std::string& name, std::int32_t first, std::int32_t in, std::int32_t out,
+                                        gpu::dtype type) {
+  return remember("turned:" + name + "+" + std::to_string(first), [&](gpu::team& team) -> result<weight_ref> {
+    QUADRANT_TRY(const auto matrix, tensor_reader(*files_).matrix(name, first + in, out));
+    std::vector<float> block(std::size_t(in) * std::size_t(out));
+    matrix.read(first, in, block.data());
+    return weight_ref(std::make_shared<const gpu::packed_weight>(
+        gpu::pack(type, out, in, 0,
+                  [&](std::int32_t begin, std::int32_t count, float* to) {
+                    for (auto n = begin; n < begin + count; ++n)
+                      for (std::int32_t k = 0; k < in; ++k)
+                        *to++ = block[std::size_t(k) * std::size_t(out) + std::size_t(n)];
+                  },
+                  team, {})));
+  });
+}
+
+result<latent_weights> weight_cache::latent(const std::string& at, const shard_shape& shape) {
+  const auto& l = config_.latent;
+  const auto hidden = config_.hidden_size, q_width = l.plain + l.turned, kv_width = l.plain + l.value;
+  const auto type = numerics_.name == gpu::precision::f32 ? gpu::dtype::f32 : gpu::dtype::bf16;
+  latent_weights w;
+  auto q_name = at + "q_proj";
+  auto q_in = hidden;
+  if (l.query_rank > 0) {
+    QUADRANT_TRY(w.q_a, linear({{at + "q_a_proj", 0, l.query_rank}}, hidden, numerics_.projection, config_.qkv_bias));
+    QUADRANT_TRY(w.q_norm, vector(at + "q_a_layernorm.weight", l.query_rank));
+    q_name = at + "q_b_proj";
+    q_in = l.query_rank;
+  }
+  std::vector<rows> plain, turning;
+  for (auto head = shape.first_q_head; head < shape.first_q_head + shape.q_heads; ++head) {
+    plain.push_back({q_name, head * q_width, l.plain});
+    turning.push_back({q_name, head * q_width + l.plain, l.turned});
+    QUADRANT_TRY(auto key, turned(at + "kv_b_proj", head * kv_width, l.plain, l.rank, type));
+    QUADRANT_TRY(auto value, linear({{at + "kv_b_proj", head * kv_width + l.plain, l.value}}, l.rank, type));
+    w.key_ptr.push_back(key.get());
+    w.value_ptr.push_back(value.get());
+    w.key.push_back(std::move(key));
+    w.value.push_back(std::move(value));
+  }
+  QUADRANT_TRY(w.q_plain, linear(plain, q_in, numerics_.projection));
+  QUADRANT_TRY(w.q_turned, linear(turning, q_in, numerics_.projection));
+  QUADRANT_TRY(w.kv_a, linear({{at + "kv_a_proj_with_mqa", 0, l.rank + l.turned}}, hidden, numerics_.projection,
+                              config_.qkv_bias));
+  QUADRANT_TRY(w.kv_norm, vector(at + "kv_a_layernorm.weight", l.rank));
+  return w;
 }
 
 result<weight_ref> weight_cache::exact_linear(const std::string& name, std::int32_t out, std::int32_t in) {

@@ -35,11 +35,25 @@ struct ffn_weights {
   std::vector<const gpu::packed_weight*> gate_up_ptr, down_ptr; ///< as the grouped op wants them
 };
 
+/// Of latent attention (model_config::latent), for the heads of this rank.
+struct latent_weights {
+  weight_ref q_a;               ///< to the query's low rank; null where it has none
+  vector_ref q_norm, kv_norm;   ///< of the low ranks
+  weight_ref q_plain, q_turned; ///< what of each head does not turn, head by head; what does
+  weight_ref kv_a;              ///< the latent, then what turns of the key
+  // kv_b_proj of each head, taken apart: [rank, plain] carries a query into the latent's space, [value, rank] what was
+  // attended out of it. Kept in bf16 (f32 profile: f32).
+  std::vector<weight_ref> key, value;
+  std::vector<const gpu::packed_weight*> key_ptr, value_ptr;
+};
+
 struct layer_weights {
   vector_ref input_norm, post_norm, q_norm, k_norm; ///< q_norm, k_norm: null where the family has none
   weight_ref qkv;                                   ///< q rows, then k, then v: shard_shape says which heads
+  latent_weights latent;                            ///< in its place, where the family has it
   weight_ref o;                                     ///< this rank's output columns
   weight_ref gate;                                  ///< null in a dense layer
+  vector_ref router_bias;                           ///< may be null
   ffn_weights shared;                               ///< the expert that serves all, or none
   weight_ref shared_gate;                           ///< null where it always counts
 };
@@ -77,6 +91,10 @@ private:
   };
   /// A bias, where there is one, comes with it; `biased` says that there must be one.
   result<weight_ref> linear(const std::vector<rows>& parts, std::int32_t in, gpu::dtype type, bool biased = false);
+  result<latent_weights> latent(const std::string& at, const shard_shape& shape);
+  /// Rows [first, first + in) of a matrix of `out` columns, turned: [out, in].
+  result<weight_ref> turned(const std::string& name, std::int32_t first, std::int32_t in, std::int32_t out,
+                            gpu::dtype type);
   /// Of numbers that stay exact: stored in bf16 they are so in half the bytes.
   result<weight_ref> exact_linear(const std::string& name, std::int32_t out, std::int32_t in);
   /// One FFN more.

@@ -31,7 +31,7 @@ struct attention_world {
     std::iota(blocks.begin(), blocks.end(), 0);
     for (std::int32_t s = 1; shared && s < num_sequences; ++s)
       std::copy_n(blocks.begin(), each - 1, blocks.begin() + std::ptrdiff_t(s) * each);
-    layout = kv_layout::keys_and_values(std::int32_t(blocks.size()), 1, kv_heads, head_dim, dtype::i8);
+    layout = kv_layout::keys_and_values(std::int32_t(blocks.size()), 1, kv_heads, head_dim, head_dim, dtype::i8);
     pool = aligned_bytes(layout.pool_bytes());
     const auto own = std::size_t(num_sequences) * std::size_t(rows + block_tokens) * kv_heads;
     own_k.resize(own * head_dim), own_v.resize(own * head_dim), own_k_scale.resize(own), own_v_scale.resize(own);

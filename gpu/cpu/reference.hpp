@@ -9,6 +9,7 @@ namespace quadrant::gpu::reference {
 void embed(team&, const embed_args&);
 void rms_norm(team&, const rms_norm_args&);
 void head_norm_rope(team&, const head_norm_rope_args&);
+void join_rope(team&, const join_rope_args&);
 void quantise(team&, const quantise_args&);
 void add(team&, const add_args&);
 void add_gated(team&, const add_gated_args&);

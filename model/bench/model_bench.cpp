@@ -135,22 +135,36 @@ void report(const model_bench_options& options, const char* name, gpu::bench::sh
 
 token_cost cost_of(const model_config& c, const gpu::numerics& n) {
   token_cost cost;
-  const auto hidden = c.hidden_size, q = c.num_q_heads * c.head_dim, kv = c.num_kv_heads * c.head_dim;
+  const auto hidden = c.hidden_size;
   const auto ffn_bytes = [&](std::int32_t width) {
     return packed_bytes(n.expert, 2.0 * width, hidden) + packed_bytes(n.expert, hidden, width);
   };
   for (std::int32_t layer = 0; layer < c.num_layers; ++layer) {
-    cost.linear_operations += 2.0 * hidden * (q + 2 * kv) + 2.0 * q * hidden;
-    cost.always_bytes += packed_bytes(n.projection, q + 2 * kv, hidden) + packed_bytes(n.projection, hidden, q);
+    const auto matrix = [&](gpu::dtype type, double out, double in) {
+      cost.linear_operations += 2.0 * out * in;
+      cost.always_bytes += packed_bytes(type, out, in);
+    };
+    if (c.is_latent()) {
+      const auto& l = c.latent;
+      if (l.query_rank > 0) matrix(n.projection, l.query_rank, hidden);
+      matrix(n.projection, c.num_q_heads * (l.plain + l.turned), l.query_rank > 0 ? l.query_rank : hidden);
+      matrix(n.projection, l.rank + l.turned, hidden);
+      matrix(gpu::dtype::bf16, c.num_q_heads * (l.plain + l.value), l.rank);
+    } else {
+      matrix(n.projection, (c.num_q_heads + 2 * c.num_kv_heads) * c.head_dim, hidden);
+    }
+    matrix(n.projection, hidden, c.num_q_heads * c.output_dim());
     if (c.is_moe_layer(layer)) {
       cost.linear_operations += 2.0 * hidden * (3.0 * c.num_experts_per_tok * c.moe_intermediate_size + c.num_experts);
       cost.always_bytes += packed_bytes(gpu::dtype::bf16, c.num_experts, hidden); // as checkpoints hold it
+      cost.linear_operations += 6.0 * hidden * c.shared_intermediate_size;
+      cost.always_bytes += ffn_bytes(c.shared_intermediate_size);
     } else {
       cost.linear_operations += 6.0 * hidden * c.intermediate_size;
       cost.always_bytes += ffn_bytes(c.intermediate_size);
     }
-    cost.pair_operations += 4.0 * q;
-    cost.kv_bytes += 2.0 * kv * double(bits(n.kv)) / 8;
+    cost.pair_operations += 2.0 * c.num_q_heads * (c.key_dim() + c.value_dim());
+    cost.kv_bytes += double(c.num_kv_heads) * (c.key_dim() + c.value_dim()) * double(bits(n.kv)) / 8;
   }
   cost.head_operations = 2.0 * hidden * c.vocab_size;
   cost.always_bytes += packed_bytes(n.head, c.vocab_size, hidden);

@@ -6,7 +6,9 @@
 namespace quadrant::model::families {
 
 std::span<const family> all() {
-  static constexpr std::array<family, 6> known{{{"llama", llama},
+  static constexpr std::array<family, 8> known{{{"deepseek_v2", deepseek_v2},
+                                                {"deepseek_v3", deepseek_v3},
+                                                {"llama", llama},
                                                 {"mixtral", mixtral},
                                                 {"olmoe", olmoe},
                                                 {"qwen2_moe", qwen2_moe},

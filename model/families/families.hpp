@@ -20,6 +20,8 @@ struct family {
 };
 std::span<const family> all();
 
+void deepseek_v2(json_fields& read, model_config& c);
+void deepseek_v3(json_fields& read, model_config& c);
 void llama(json_fields& read, model_config& c);
 void mixtral(json_fields& read, model_config& c);
 void olmoe(json_fields& read, model_config& c);

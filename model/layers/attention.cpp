@@ -4,9 +4,6 @@
 namespace quadrant::model::layers {
 namespace {
 
-/// 1 / sqrt(n): exact operations only.
-float inverse_root(std::int32_t n) { return 1.0f / std::sqrt(float(n)); }
-
 /// Floats of a row of qkv, and where in it k and v begin.
 std::int64_t k_offset(const shard& s) { return std::int64_t(s.shape.projected_q.count) * s.config.head_dim; }
 std::int64_t v_offset(const shard& s) {
@@ -71,9 +68,9 @@ void turn(const shard& s, const step_env& e, gpu::team& team, const layer_weight
 } // namespace
 
 void program_writer::attention(std::int32_t layer) {
-  project(layer);
+  s_.config.is_latent() ? project_latent(layer) : project(layer);
   append_and_attend(layer);
-  merge();
+  merge(layer);
   project_heads(layer);
 }
 
@@ -107,12 +104,14 @@ void program_writer::project(std::int32_t layer) {
 
 void program_writer::append_and_attend(std::int32_t layer) {
   program_.pieces.emplace_back(kv_turn_piece{layer});
-  compute("append_kv", [&s = s_, layer, stride = qkv_stride(s_), v = v_offset(s_)](env e, gpu::team& team) {
+  compute("append_kv", [&s = s_, layer](env e, gpu::team& team) {
     auto& f = *e.f;
+    const bool latent = s.config.is_latent(); // a key begins with its value
+    const auto k_stride = std::int64_t(s.shape.kv_heads) * s.config.key_dim();
     e.ops->kv_append(team, {.k = f.k,
-                            .v = f.qkv + v,
-                            .k_stride = std::int64_t(s.shape.kv_heads) * s.config.head_dim,
-                            .v_stride = stride,
+                            .v = latent ? f.k : f.qkv + v_offset(s),
+                            .k_stride = k_stride,
+                            .v_stride = latent ? k_stride : qkv_stride(s),
                             .sequences = f.sequences,
                             .num_sequences = f.num_sequences,
                             .pool = e.kv_pool,
@@ -139,11 +138,11 @@ void program_writer::append_and_attend(std::int32_t layer) {
 }
 
 /// Folds what attend left; with a split KV onto the state of the rank before, and on to the next.
-void program_writer::merge() {
+void program_writer::merge(std::int32_t layer) {
   if (s_.spec.kv_rank() > 0) program_.pieces.emplace_back(receive_state_piece{});
-  compute("merge", [&s = s_, bf16 = bf16_](env e, gpu::team& team) {
+  compute("merge", [&s = s_, &w = s_.weights.layers[std::size_t(layer)], bf16 = bf16_](env e, gpu::team& team) {
     auto& f = *e.f;
-    const auto heads = s.shape.q_heads, head_dim = s.config.head_dim;
+    const auto heads = s.shape.q_heads, value_dim = s.config.value_dim();
     const bool last = s.spec.merges_last();
     e.ops->merge(team, {.m = f.attn_m,
                         .l = f.attn_l,
@@ -151,14 +150,15 @@ void program_writer::merge() {
                         .parts = f.parts,
                         .tokens = f.tokens,
                         .heads = heads,
-                        .head_dim = head_dim,
+                        .head_dim = value_dim,
                         .before = s.spec.kv_rank() > 0 ? f.state_at(f.folded_before) : gpu::attention_state{},
                         .y = last ? f.attn : nullptr,
                         .after = last ? gpu::attention_state{} : f.state_at(f.folded)});
     if (!last) return;
+    if (s.config.is_latent()) return leave_latent(s, e, team, w.latent, bf16);
     e.ops->quantise(
         team,
-        {.x = f.attn, .rows = f.tokens, .cols = heads * head_dim, .round_bf16 = bf16, .out = f.heads.from_row(0)});
+        {.x = f.attn, .rows = f.tokens, .cols = heads * value_dim, .round_bf16 = bf16, .out = f.heads.from_row(0)});
   });
   if (!s_.spec.merges_last()) program_.pieces.emplace_back(send_state_piece{});
 }
@@ -166,7 +166,7 @@ void program_writer::merge() {
 void program_writer::project_heads(std::int32_t layer) {
   const auto& w = s_.weights.layers[std::size_t(layer)];
   gather([&s = s_](frame& f, step_size size) -> gpu::gather_op {
-    const auto columns = s.shape.q_heads * s.config.head_dim;
+    const auto columns = s.shape.q_heads * s.config.output_dim();
     gpu::gather_op op{.arrays = {}, .rows = size.tokens, .every = s.spec.kv_split};
     if (f.heads.q)
       op.arrays = {array(f.heads.q, f.all_heads.q, columns), array(f.heads.scale, f.all_heads.scale, s.shape.q_heads)};

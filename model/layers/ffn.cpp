@@ -13,9 +13,9 @@ void program_writer::norm_share(std::int32_t layer, bool for_gate) {
   compute("post_norm", [&s = s_, layer, for_gate, bf16 = bf16_](env e, gpu::team& team) {
     auto& f = *e.f;
     const auto next = std::size_t(layer) + 1;
-    if (next < s.weights.layers.size())
+    if (next < s.weights.layers.size() && s.weights.layers[next].qkv)
       prefetch(e, team, *s.weights.layers[next].qkv, f.tokens);
-    else if (s.shape.samples)
+    else if (next == s.weights.layers.size() && s.shape.samples)
       prefetch(e, team, *s.weights.head, f.num_outputs);
     const auto rows = s.share_of(f.tokens);
     e.ops->rms_norm(team, {.x = f.x + std::int64_t(rows.first) * s.config.hidden_size,
@@ -45,7 +45,7 @@ void program_writer::experts(std::int32_t layer) {
                         .num_experts = c.num_experts,
                         .top_k = c.num_experts_per_tok,
                         .how = c.router,
-                        .bias = nullptr,
+                        .bias = w.router_bias ? w.router_bias->data() : nullptr,
                         .expert = f.expert,
                         .weight = f.expert_weight});
     e.ops->moe_sort(team, {.expert = f.expert,

@@ -2,6 +2,8 @@
 //
 //   x ─ norm ─ qkv ─ norms, RoPE ─ append KV ─ attend ─ merge ─┤gather heads├─ o ─┤gather columns├─ + x    attention.cpp
 //                               with a split KV: ┤state of the rank before├─ merge ─┤state to the next├
+//   latent attention: x ─ norm ─┬ q (low rank, norm) ─ into the latent's space ─┐                           latent_attention.cpp
+//                               └ latent, norm ─ what turns of k, RoPE ─────────┴ append KV ─ attend ─ merge ─ out of it ─ heads
 //   x ─ norm ─ route ─ sort ─ experts (here, or ┤dispatch, combine├), shared expert ─ + x ─┤gather rows├  ffn.cpp
 //   embed or ┤receive├ before the first layer, output layer and sampling or ┤send├ after the last         ends.cpp
 //
@@ -17,12 +19,18 @@ namespace quadrant::model::layers {
 
 step_program write_program(const shard& s);
 
+/// 1 / sqrt(n): exact operations only.
+inline float inverse_root(std::int32_t n) { return 1.0f / std::sqrt(float(n)); }
+
+/// What was attended in the latent's space, of this rank's heads, into f.heads.
+void leave_latent(const shard& s, const step_env& e, gpu::team& team, const latent_weights& w, bool round_bf16);
+
 class program_writer {
 public:
   explicit program_writer(const shard& s) : s_(s), bf16_(s.numerics.activation == gpu::dtype::bf16) {
     program_.num_layers = s.spec.num_layers();
     program_.hidden_size = s.config.hidden_size;
-    program_.state_words = s.shape.q_heads * (s.config.head_dim + 2);
+    program_.state_words = s.shape.q_heads * (s.config.value_dim() + 2);
   }
   step_program write() &&;
 
@@ -32,8 +40,9 @@ private:
   void begin();
   void attention(std::int32_t layer);
   void project(std::int32_t layer);
+  void project_latent(std::int32_t layer); ///< in its place
   void append_and_attend(std::int32_t layer);
-  void merge();
+  void merge(std::int32_t layer);
   void project_heads(std::int32_t layer);
   void ffn(std::int32_t layer);
   void norm_share(std::int32_t layer, bool for_gate);

@@ -29,8 +29,9 @@ RANDOM = [  # arguments of make_random.py
 # family -> seeds of `make_random.py --family`; FAMILIES.md says which mistakes these show, and which seeds put two experts so
 # close together that f32 may rightly choose the other one
 FAMILIES = {
-    "llama": (2, 5, 6, 7, 9), "qwen3": (1, 8, 11, 12, 19), "qwen3_moe": (1, 2, 3, 4, 5, 8),
-    "qwen2_moe": (1, 3, 4, 7, 8, 11), "mixtral": (1, 4, 7, 10, 17), "olmoe": (1, 3, 5, 6, 8),
+    "llama": (2, 5, 6, 7, 9), "qwen3": (1, 8, 11, 12, 19), "qwen3_moe": (1, 2, 3, 4, 5, 8), "qwen2_moe": (1, 3, 4, 7, 8, 11),
+    "mixtral": (1, 4, 7, 10, 17), "olmoe": (1, 3, 5, 6, 8), "deepseek_v2": (1, 2, 3, 5, 7, 11),
+    "deepseek_v3": (1, 3, 4, 5, 6, 8, 10),
 }
 
 

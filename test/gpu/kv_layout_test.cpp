@@ -45,9 +45,9 @@ TEST_CASE("a slice holds the rows and scales of each of its planes, and they do 
 }
 
 TEST_CASE("keys and values are two planes of one width and type") {
-  constexpr auto l = kv_layout::keys_and_values(3, 6, 2, 64, dtype::i8);
+  constexpr auto l = kv_layout::keys_and_values(3, 6, 2, 64, 64, dtype::i8);
   CHECK(l.num_planes() == 2);
   CHECK(l.slice_bytes() == 2 * (64 * 64 + 64 * sizeof(float)));
   CHECK(l.v_offset() == 64 * 64);
-  CHECK(kv_layout::keys_and_values(3, 6, 2, 64, dtype::bf16).slice_bytes() == 2 * 64 * 64 * 2);
+  CHECK(kv_layout::keys_and_values(3, 6, 2, 64, 64, dtype::bf16).slice_bytes() == 2 * 64 * 64 * 2);
 }

@@ -13,7 +13,7 @@ using gpu::block_tokens;
 using gpu::dtype;
 
 struct shape {
-  std::int32_t q_heads, kv_heads, head_dim;
+  std::int32_t q_heads, kv_heads, head_dim, value_dim; ///< head_dim: of queries and keys
   dtype type;
   bool unsound = false; ///< some K, V or q hold a NaN
 };
@@ -25,15 +25,15 @@ struct life {
 
   life(op_data& d, const shape& s, std::int32_t n) : length(n) {
     const bool wild = d.below(4) == 0; // then single keys win everything, and little is folded
-    const auto rows = [&](std::int32_t heads) {
-      const auto cols = heads * s.head_dim;
+    const auto rows = [&](std::int32_t heads, std::int32_t width) {
+      const auto cols = heads * width;
       auto list = d.rows(n, cols, s.unsound);
       if (!wild)
         for (auto& x : list)
           if (!(std::fabs(x) <= 1)) x = x * 1e-4f; // NaN stays
       return list;
     };
-    q = rows(s.q_heads), k = rows(s.kv_heads), v = rows(s.kv_heads);
+    q = rows(s.q_heads, s.head_dim), k = rows(s.kv_heads, s.head_dim), v = rows(s.kv_heads, s.value_dim);
     const float sharp = d.one_of({0.5f, 1.0f, 3.0f});
     for (auto& x : k) x *= sharp;
   }
@@ -52,8 +52,8 @@ struct piece {
 class kv_world {
 public:
   kv_world(const shape& s, std::int32_t num_blocks, const gpu::ops_table& ops, gpu::team& team, std::size_t workers = 1)
-      : s_(s), layout_(gpu::kv_layout::keys_and_values(num_blocks, 2, s.kv_heads, s.head_dim, s.type)), ops_(ops),
-        team_(team) {
+      : s_(s), layout_(gpu::kv_layout::keys_and_values(num_blocks, 2, s.kv_heads, s.head_dim, s.value_dim, s.type)),
+        ops_(ops), team_(team) {
     for (std::size_t w = 0; w < workers; ++w) pools_.emplace_back(layout_.pool_bytes());
   }
 
@@ -67,7 +67,7 @@ public:
       const auto take = [&p](std::vector<float>& to, const std::vector<float>& from, std::int64_t width) {
         to.insert(to.end(), from.begin() + p.first * width, from.begin() + (p.first + p.num) * width);
       };
-      take(k, p.of->k, kv_width()), take(v, p.of->v, kv_width()), take(q, p.of->q, q_width());
+      take(k, p.of->k, k_width()), take(v, p.of->v, v_width()), take(q, p.of->q, q_width());
     }
     const auto rows = std::int32_t(q.size() / std::size_t(q_width()));
     std::vector<float> rounded(q.size()), q_scale(std::size_t(rows) * std::size_t(s_.q_heads));
@@ -95,7 +95,8 @@ private:
     }
   };
 
-  [[nodiscard]] std::int64_t kv_width() const { return std::int64_t(s_.kv_heads) * s_.head_dim; }
+  [[nodiscard]] std::int64_t k_width() const { return std::int64_t(s_.kv_heads) * s_.head_dim; }
+  [[nodiscard]] std::int64_t v_width() const { return std::int64_t(s_.kv_heads) * s_.value_dim; }
   [[nodiscard]] std::int64_t q_width() const { return std::int64_t(s_.q_heads) * s_.head_dim; }
 
   /// What worker w leaves to the next; the last one leaves y.
@@ -119,21 +120,21 @@ private:
       row += p.num;
       own += p.num + p.first % block_tokens;
     }
-    const auto own_words = std::size_t(own) * std::size_t(kv_width());
-    std::vector<float> own_k(own_words), own_v(own_words), own_k_scale(std::size_t(own) * std::size_t(s_.kv_heads)),
+    std::vector<float> own_k(std::size_t(own) * std::size_t(k_width())),
+        own_v(std::size_t(own) * std::size_t(v_width())), own_k_scale(std::size_t(own) * std::size_t(s_.kv_heads)),
         own_v_scale = own_k_scale;
     const gpu::own_rows_view view{own_k.data(), own_v.data(), own_k_scale.data(), own_v_scale.data()};
     ops_.kv_append(team_, {.k = k.data(),
                            .v = v.data(),
-                           .k_stride = kv_width(),
-                           .v_stride = kv_width(),
+                           .k_stride = k_width(),
+                           .v_stride = v_width(),
                            .sequences = sequences.data(),
                            .num_sequences = std::int32_t(sequences.size()),
                            .pool = pools_[w].data(),
                            .layout = layout_,
                            .layer = 1,
                            .own = view});
-    state made(std::size_t(parts.back() * s_.q_heads), s_.head_dim);
+    state made(std::size_t(parts.back() * s_.q_heads), s_.value_dim);
     ops_.attend(team_, {.q = q,
                         .num_q_heads = s_.q_heads,
                         .sequences = sequences.data(),
@@ -147,15 +148,15 @@ private:
                         .l = made.l.data(),
                         .o = made.o.data()});
     const bool last = w + 1 == pools_.size();
-    state after(last ? 0 : std::size_t(rows * s_.q_heads), s_.head_dim);
-    if (last) y.assign(std::size_t(rows * q_width()), 7);
+    state after(last ? 0 : std::size_t(rows * s_.q_heads), s_.value_dim);
+    if (last) y.assign(std::size_t(rows) * std::size_t(s_.q_heads * s_.value_dim), 7);
     ops_.merge(team_, {.m = made.m.data(),
                        .l = made.l.data(),
                        .o = made.o.data(),
                        .parts = parts.data(),
                        .tokens = rows,
                        .heads = s_.q_heads,
-                       .head_dim = s_.head_dim,
+                       .head_dim = s_.value_dim,
                        .before = before.view(),
                        .y = last ? y.data() : nullptr,
                        .after = after.view()});

@@ -147,6 +147,48 @@ TEST_CASE("row ops give the reference's bits on every back-end") {
       30);
 }
 
+TEST_CASE("join_rope gives the reference's bits on every back-end") {
+  property(
+      "keys and queries, normalised or not, turned in pairs or halves",
+      [](std::uint64_t seed) {
+        op_data d(seed);
+        const auto tokens = random_rows(d), heads = d.between(1, 4), a_dim = d.one_of({8, 16, 64, 72}),
+                   b_dim = d.one_of({0, 2, 16, 34, 64}), positions = 9;
+        const auto a_row = std::int64_t(heads) * a_dim + d.below(3), b_row = std::int64_t(heads) * b_dim + d.below(3);
+        auto a = d.reals(tokens * a_row + 1);
+        const auto b = d.reals(tokens * b_row + 1), weight = d.reals(a_dim), cos = d.reals(positions * b_dim / 2 + 1),
+                   sin = d.reals(positions * b_dim / 2 + 1);
+        if (tokens > 0 && d.coin()) a[std::size_t(d.below(std::int32_t(tokens * a_row)))] = nan_f32;
+        std::vector<std::int32_t> position(std::size_t(tokens) + 1);
+        for (auto& p : position) p = d.below(positions);
+        const bool normed = d.coin(), floats = d.coin(), bf16 = d.coin(), pairs = d.coin();
+        every_back_end_agrees([&](const gpu::ops_table& ops, gpu::team& team) {
+          act_out out(tokens * heads, a_dim + b_dim, 0, floats, !floats);
+          ops.join_rope(team, {.a = a.data(),
+                               .a_row = a_row,
+                               .a_head = a_dim,
+                               .a_dim = a_dim,
+                               .weight = normed ? weight.data() : nullptr,
+                               .eps = 1e-6f,
+                               .b = b.data(),
+                               .b_row = b_row,
+                               .b_head = b_dim,
+                               .b_dim = b_dim,
+                               .pairs = pairs,
+                               .cos = cos.data(),
+                               .sin = sin.data(),
+                               .positions = position.data(),
+                               .tokens = tokens,
+                               .heads = heads,
+                               .round_bf16 = bf16,
+                               .factor = 0.3f,
+                               .out = out.view()});
+          return out.all;
+        });
+      },
+      60);
+}
+
 TEST_CASE("clamp and add_gated give the reference's bits on every back-end") {
   property(
       "rows with a NaN and Inf among them",

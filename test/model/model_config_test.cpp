@@ -74,8 +74,11 @@ TEST_CASE("a bad field of config.json is one line: file, field, what is allowed"
   refuses("rope_scaling", {{"type", "dynamic"}}, "must be \"default\", \"linear\"", errc::unavailable);
   refuses("rope_scaling", {{"type", "yarn"}, {"factor", 0.5}}, "factor must be a number from 1");
   refuses("rope_scaling", {{"type", "llama3"}, {"high_freq_factor", 1}}, "must be more than low_freq_factor");
-  refuses("model_type", "gpt2", "known: llama, mixtral, olmoe, qwen2_moe, qwen3, qwen3_moe", errc::unavailable);
+  refuses("model_type", "gpt2", "known: deepseek_v2, deepseek_v3, llama", errc::unavailable);
   refuses("quantization_config", 4, "must be an object");
+  refuses("quantization_config/quant_method", "gptq", "GPTQ and AWQ are not known yet", errc::unavailable);
+  refuses("quantization_config", {{"quant_method", "fp8"}, {"weight_block_size", {64, 64}}}, "must be [128, 128]",
+          errc::unavailable);
   refuses("quantization_config/format", "marlin", "must be \"pack-quantized\"", errc::unavailable);
   refuses("quantization_config/config_groups/group_0/weights/num_bits", 8, "must be 4", errc::unavailable);
   refuses("quantization_config/config_groups/group_0/weights/group_size", 100, "must be a multiple of 8");

@@ -190,6 +190,6 @@ TEST_CASE("what a token costs is what is loaded") {
     CHECK(cost.linear_operations == operations);
     CHECK(cost.head_operations == 2.0 * s.weights.head->in * s.weights.head->out);
     CHECK(cost.pair_operations == 4.0 * s.config.num_layers * s.config.num_q_heads * s.config.head_dim);
-    CHECK(cost.kv_bytes == 2.0 * s.config.num_layers * s.config.num_kv_heads * double(s.kv.row_bytes()));
+    CHECK(cost.kv_bytes == 2.0 * s.config.num_layers * s.config.num_kv_heads * double(s.kv.k_row_bytes()));
   }
 }

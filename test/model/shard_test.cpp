@@ -108,6 +108,6 @@ TEST_CASE("the KV layout of a shard holds its own layers and heads") {
   CHECK(layout.num_blocks == 7);
   CHECK(layout.num_layers == 3);
   CHECK(layout.num_kv_heads == 1);
-  CHECK(layout.head_dim() == 64);
+  CHECK(layout.key_dim() == 64);
   CHECK(layout.type() == gpu::dtype::i8);
 }

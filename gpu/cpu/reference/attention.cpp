@@ -72,7 +72,7 @@ void fold(state& s, float* o, const state& part, const float* part_o, std::int32
 struct tile_rows {
   const std::byte *k, *v;
   const float *k_scale, *v_scale;
-  std::int64_t row_stride, scale_stride; ///< of positions; bytes, floats
+  std::int64_t k_stride, v_stride, scale_stride; ///< of positions; bytes, bytes, floats
   std::int32_t count;
   bool open, turned;
 };
@@ -82,14 +82,15 @@ float element(const std::byte* row, dtype type, std::int32_t d) {
                              : reinterpret_cast<const float*>(row)[d];
 }
 
-void float_tile(const float* q, const tile_rows& rows, dtype type, std::int32_t head_dim, state& running, float* o) {
+void float_tile(const float* q, const tile_rows& rows, const kv_layout& l, state& running, float* o) {
+  const auto type = l.type();
   float s[block_tokens];
   state tile;
   bool nan = false;
   for (std::int32_t j = 0; j < rows.count; ++j) {
     float dot = 0;
-    for (std::int32_t d = 0; d < head_dim; ++d)
-      dot = std::fma(q[d], element(rows.k + j * rows.row_stride, type, d), dot);
+    for (std::int32_t d = 0; d < l.key_dim(); ++d)
+      dot = std::fma(q[d], element(rows.k + j * rows.k_stride, type, d), dot);
     s[j] = dot;
     nan = nan || dot != dot;
     tile.m = dot > tile.m ? dot : tile.m;
@@ -97,11 +98,11 @@ void float_tile(const float* q, const tile_rows& rows, dtype type, std::int32_t 
   tile.m = tile.m + 0.0f; // never -0, so that a maximum has no order
   for (std::int32_t j = 0; j < rows.count; ++j) s[j] = exp_f32(s[j] - tile.m);
   tile.l = nan ? nan_f32 : sum_16_lanes(rows.count, [&](float lane, std::int64_t j) { return lane + s[j]; });
-  std::vector<float> tile_o(std::size_t(head_dim), 0.0f);
+  std::vector<float> tile_o(std::size_t(l.value_dim()), 0.0f);
   for (std::int32_t j = 0; j < rows.count; ++j)
-    for (std::int32_t d = 0; d < head_dim; ++d)
-      tile_o[std::size_t(d)] = std::fma(s[j], element(rows.v + j * rows.row_stride, type, d), tile_o[std::size_t(d)]);
-  fold(running, o, tile, tile_o.data(), head_dim);
+    for (std::int32_t d = 0; d < l.value_dim(); ++d)
+      tile_o[std::size_t(d)] = std::fma(s[j], element(rows.v + j * rows.v_stride, type, d), tile_o[std::size_t(d)]);
+  fold(running, o, tile, tile_o.data(), l.value_dim());
 }
 
 std::int32_t to_u8(float x) { return std::int32_t(std::nearbyintf(x)); }
@@ -125,20 +126,19 @@ float fold_v_scales(const tile_rows& rows, const float* p, std::int32_t* weight)
 
 void int_tile(const std::int8_t* q, float q_scale, const tile_rows& rows, const kv_layout& l, state& running,
               float* o) {
-  const auto head_dim = l.head_dim();
   const auto key = [&](std::int32_t j, std::int32_t d) {
     return int(reinterpret_cast<const std::int8_t*>(
-        rows.k)[rows.turned ? std::int64_t(l.sealed_k(j, d)) : j * rows.row_stride + d]);
+        rows.k)[rows.turned ? std::int64_t(l.sealed_k(j, d)) : j * rows.k_stride + d]);
   };
   const auto value = [&](std::int32_t j, std::int32_t d) {
     return int(reinterpret_cast<const std::int8_t*>(
-        rows.v)[rows.turned ? std::int64_t(l.sealed_v(j, d)) : j * rows.row_stride + d]);
+        rows.v)[rows.turned ? std::int64_t(l.sealed_v(j, d)) : j * rows.v_stride + d]);
   };
   std::int32_t dot[block_tokens], weight[block_tokens], most = INT32_MIN, sum = 0;
   float p[block_tokens];
   for (std::int32_t j = 0; j < rows.count; ++j) {
     dot[j] = 0;
-    for (std::int32_t d = 0; d < head_dim; ++d) dot[j] += int(q[d]) * key(j, d);
+    for (std::int32_t d = 0; d < l.key_dim(); ++d) dot[j] += int(q[d]) * key(j, d);
     most = std::max(most, dot[j]);
   }
   state tile;
@@ -170,7 +170,7 @@ void int_tile(const std::int8_t* q, float q_scale, const tile_rows& rows, const 
   }
   const auto f = fold(running, tile);
   const float new_unit = unit * f.b;
-  for (std::int32_t d = 0; d < head_dim; ++d) {
+  for (std::int32_t d = 0; d < l.value_dim(); ++d) {
     std::int32_t acc = 0;
     for (std::int32_t j = 0; j < rows.count; ++j) acc += weight[j] * value(j, d);
     o[d] = std::fma(float(acc), new_unit, o[d] * f.a);
@@ -185,17 +185,18 @@ void attend_segment(const attend_args& a, const sequence_rows& seq, std::int64_t
   const auto kv_head = head / (a.num_q_heads / l.num_kv_heads);
   const auto own_block = position / block_tokens, own_first = seq.first_position / block_tokens;
   const auto end = std::min(own_block + 1, (segment + 1) * (segment_tokens / block_tokens));
-  std::fill_n(o, l.head_dim(), 0.0f);
+  std::fill_n(o, l.value_dim(), 0.0f);
   for (auto block = segment * (segment_tokens / block_tokens); block < end; ++block) {
     tile_rows rows{};
     if (block == own_block) {
       const auto at =
           (std::int64_t(seq.own_row) + std::int64_t(own_block - own_first) * block_tokens) * l.num_kv_heads + kv_head;
-      rows = {.k = static_cast<const std::byte*>(a.own.k) + at * std::int64_t(l.row_bytes()),
-              .v = static_cast<const std::byte*>(a.own.v) + at * std::int64_t(l.row_bytes()),
+      rows = {.k = static_cast<const std::byte*>(a.own.k) + at * std::int64_t(l.k_row_bytes()),
+              .v = static_cast<const std::byte*>(a.own.v) + at * std::int64_t(l.v_row_bytes()),
               .k_scale = a.own.k_scale + at,
               .v_scale = a.own.v_scale + at,
-              .row_stride = std::int64_t(l.row_bytes()) * l.num_kv_heads,
+              .k_stride = std::int64_t(l.k_row_bytes()) * l.num_kv_heads,
+              .v_stride = std::int64_t(l.v_row_bytes()) * l.num_kv_heads,
               .scale_stride = l.num_kv_heads,
               .count = position % block_tokens + 1,
               .open = true,
@@ -206,7 +207,8 @@ void attend_segment(const attend_args& a, const sequence_rows& seq, std::int64_t
               .v = slice.v,
               .k_scale = slice.k_scale,
               .v_scale = slice.v_scale,
-              .row_stride = std::int64_t(l.row_bytes()),
+              .k_stride = std::int64_t(l.k_row_bytes()),
+              .v_stride = std::int64_t(l.v_row_bytes()),
               .scale_stride = 1,
               .count = block_tokens,
               .open = false,
@@ -214,9 +216,9 @@ void attend_segment(const attend_args& a, const sequence_rows& seq, std::int64_t
     }
     const auto at = row * a.num_q_heads + head;
     if (l.type() == dtype::i8)
-      int_tile(a.q.q + at * l.head_dim(), a.q.scale[at], rows, l, s, o);
+      int_tile(a.q.q + at * l.key_dim(), a.q.scale[at], rows, l, s, o);
     else
-      float_tile(a.q.f + at * l.head_dim(), rows, l.type(), l.head_dim(), s, o);
+      float_tile(a.q.f + at * l.key_dim(), rows, l, s, o);
   }
 }
 
@@ -224,7 +226,7 @@ void attend_segment(const attend_args& a, const sequence_rows& seq, std::int64_t
 
 void kv_append(team& t, const kv_append_args& a) {
   const auto& l = a.layout;
-  const auto row_bytes = std::int64_t(l.row_bytes());
+  const auto k_bytes = std::int64_t(l.k_row_bytes()), v_bytes = std::int64_t(l.v_row_bytes());
   t.parallel(std::int64_t(a.num_sequences) * l.num_kv_heads, 1, [&](std::int64_t begin, std::int64_t end) {
     for (auto item = begin; item < end; ++item) {
       const auto& seq = a.sequences[item / l.num_kv_heads];
@@ -237,33 +239,34 @@ void kv_append(team& t, const kv_append_args& a) {
         if (!seq.holds(position)) continue;
         const auto slice = slice_at(a.pool, l, seq.blocks[position / block_tokens], a.layer, head);
         const auto at = own_at(position), in_block = std::int64_t(position % block_tokens);
-        auto *own_k = static_cast<std::byte*>(a.own.k) + at * row_bytes,
-             *own_v = static_cast<std::byte*>(a.own.v) + at * row_bytes;
-        auto *pool_k = slice.k + in_block * row_bytes, *pool_v = slice.v + in_block * row_bytes;
+        auto *own_k = static_cast<std::byte*>(a.own.k) + at * k_bytes,
+             *own_v = static_cast<std::byte*>(a.own.v) + at * v_bytes;
+        auto *pool_k = slice.k + in_block * k_bytes, *pool_v = slice.v + in_block * v_bytes;
         if (position < seq.first_position) { // written by an earlier step
-          std::memcpy(own_k, pool_k, std::size_t(row_bytes));
-          std::memcpy(own_v, pool_v, std::size_t(row_bytes));
+          std::memcpy(own_k, pool_k, std::size_t(k_bytes));
+          std::memcpy(own_v, pool_v, std::size_t(v_bytes));
           if (l.type() == dtype::i8)
             a.own.k_scale[at] = slice.k_scale[in_block], a.own.v_scale[at] = slice.v_scale[in_block];
           continue;
         }
         const auto row = std::int64_t(seq.first_row) + position - seq.first_position;
         const float k_scale =
-            store_row(a.k + row * a.k_stride + std::int64_t(head) * l.head_dim(), l.head_dim(), l.type(), own_k);
+            store_row(a.k + row * a.k_stride + std::int64_t(head) * l.key_dim(), l.key_dim(), l.type(), own_k);
         const float v_scale =
-            store_row(a.v + row * a.v_stride + std::int64_t(head) * l.head_dim(), l.head_dim(), l.type(), own_v);
-        std::memcpy(pool_k, own_k, std::size_t(row_bytes));
-        std::memcpy(pool_v, own_v, std::size_t(row_bytes));
+            store_row(a.v + row * a.v_stride + std::int64_t(head) * l.value_dim(), l.value_dim(), l.type(), own_v);
+        std::memcpy(pool_k, own_k, std::size_t(k_bytes));
+        std::memcpy(pool_v, own_v, std::size_t(v_bytes));
         if (l.type() != dtype::i8) continue;
         a.own.k_scale[at] = slice.k_scale[in_block] = k_scale;
         a.own.v_scale[at] = slice.v_scale[in_block] = v_scale;
         if (in_block == block_tokens - 1) {
           const bool turned = l.turns_sealed();
-          const auto in_row = [&](std::int32_t j, std::int32_t d) { return std::size_t(j * l.head_dim() + d); };
-          seal(slice.k, slice.k_scale, l.head_dim(),
-               [&](std::int32_t j, std::int32_t d) { return turned ? l.sealed_k(j, d) : in_row(j, d); });
-          seal(slice.v, slice.v_scale, l.head_dim(),
-               [&](std::int32_t j, std::int32_t d) { return turned ? l.sealed_v(j, d) : in_row(j, d); });
+          seal(slice.k, slice.k_scale, l.key_dim(), [&](std::int32_t j, std::int32_t d) {
+            return turned ? l.sealed_k(j, d) : std::size_t(j * l.key_dim() + d);
+          });
+          seal(slice.v, slice.v_scale, l.value_dim(), [&](std::int32_t j, std::int32_t d) {
+            return turned ? l.sealed_v(j, d) : std::size_t(j * l.value_dim() + d);
+          });
         }
       }
     }
@@ -271,7 +274,7 @@ void kv_append(team& t, const kv_append_args& a) {
 }
 
 void attend(team& t, const attend_args& a) {
-  const auto head_dim = a.layout.head_dim();
+  const auto head_dim = a.layout.value_dim();
   std::int64_t rows = 0;
   for (std::int32_t i = 0; i < a.num_sequences; ++i)
     rows = std::max<std::int64_t>(rows, a.sequences[i].first_row + a.sequences[i].num_rows);

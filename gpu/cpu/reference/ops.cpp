@@ -7,6 +7,7 @@ const ops_table& ops() {
                                    .embed = embed,
                                    .rms_norm = rms_norm,
                                    .head_norm_rope = head_norm_rope,
+                                   .join_rope = join_rope,
                                    .quantise = quantise,
                                    .add = add,
                                    .add_gated = add_gated,

@@ -78,6 +78,36 @@ void head_norm_rope(team& t, const head_norm_rope_args& a) {
   });
 }
 
+void join_rope(team& t, const join_rope_args& a) {
+  const auto width = a.a_dim + a.b_dim, half = a.b_dim / 2;
+  t.parallel(a.tokens, 8, [&](std::int64_t begin, std::int64_t end) {
+    std::vector<float> y(static_cast<std::size_t>(width));
+    for (auto row = begin; row < end; ++row) {
+      const float* cos = a.cos + std::int64_t(a.positions[row]) * half;
+      const float* sin = a.sin + std::int64_t(a.positions[row]) * half;
+      for (std::int32_t h = 0; h < a.heads; ++h) {
+        const float *x = a.a + row * a.a_row + h * a.a_head, *b = a.b + row * a.b_row + h * a.b_head;
+        const float r = a.weight == nullptr ? 1.0f : inverse_rms(x, a.a_dim, a.eps);
+        for (std::int32_t d = 0; d < a.a_dim; ++d)
+          y[std::size_t(d)] = a.weight == nullptr ? x[d] : (x[d] * r) * a.weight[d];
+        float* turned = y.data() + a.a_dim;
+        for (std::int32_t i = 0; i < half; ++i) {
+          const auto first = a.pairs ? 2 * i : i, second = a.pairs ? 2 * i + 1 : i + half;
+          turned[first] = std::fma(b[first], cos[i], -(b[second] * sin[i]));
+          turned[second] = std::fma(b[second], cos[i], b[first] * sin[i]);
+        }
+        const auto at = row * a.heads + h;
+        if (a.out.f != nullptr) {
+          for (auto& v : y) v *= a.factor;
+          store_act(y.data(), at, width, a.round_bf16, {.f = a.out.f});
+        } else {
+          a.out.scale[at] = quantise_run(y.data(), width, a.out.q + at * width) * a.factor;
+        }
+      }
+    }
+  });
+}
+
 void quantise(team& t, const quantise_args& a) {
   t.parallel(a.rows, 8, [&](std::int64_t begin, std::int64_t end) {
     for (auto row = begin; row < end; ++row) store_act(a.x + row * a.cols, row, a.cols, a.round_bf16, a.out);

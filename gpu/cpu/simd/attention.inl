@@ -32,7 +32,8 @@ class attending {
 public:
   /// records: where the results of segments wait.
   attending(const attend_args& a, const attend_plan& p, const attend_item& item, float* records)
-      : a_(a), plan_(p), cluster_(p.clusters[item.cluster]), item_(item), head_dim_(a.layout.head_dim()),
+      : a_(a), plan_(p), cluster_(p.clusters[item.cluster]),
+        item_(item), dim_{a.layout.key_dim(), a.layout.value_dim()},
         shared_heads_(a.num_q_heads / a.layout.num_kv_heads), queries_of_head_(cluster_.num_rows * shared_heads_),
         num_queries_(queries_of_head_ * item.num_heads), here_(a.sequences[chunk_of(0).sequence].first_segment),
         apart_(cluster_.first_record < 0 ? nullptr : records) {
@@ -48,7 +49,7 @@ public:
   }
 
   /// Floats of one (row, head, segment) that waits: m, l, o.
-  static std::int64_t record_floats(std::int32_t head_dim) { return head_dim + 16; }
+  static std::int64_t record_floats(std::int32_t value_dim) { return value_dim + 16; }
 
 private:
   void ready_queries() {
@@ -59,7 +60,7 @@ private:
       room += std::ptrdiff_t(n) * std::ptrdiff_t(sizeof(*list));
     };
     take(s_.q), take(s_.o), take(s_.at), take(s_.scale), take(s_.correction), take(s_.position), take(s_.m), take(s_.l);
-    own_o_ = scratch<float>(slot::outputs, std::int64_t(num_queries_) * head_dim_);
+    own_o_ = scratch<float>(slot::outputs, std::int64_t(num_queries_) * dim_.value);
     const bool ints = a_.layout.type() == dtype::i8;
     std::int32_t i = 0;
     for (std::int32_t head = item_.first_head; head < item_.first_head + item_.num_heads; ++head)
@@ -77,12 +78,12 @@ private:
 
   void ready_query(std::int32_t i, std::int64_t at, bool ints) {
     if (ints) {
-      const auto* q = a_.q.q + at * head_dim_;
+      const auto* q = a_.q.q + at * dim_.key;
       s_.q[i] = reinterpret_cast<const std::byte*>(q);
       s_.scale[i] = a_.q.scale[at];
-      s_.correction[i] = i8_weights::offset == 0 ? 0 : i8_weights::offset * sum_bytes(q, head_dim_);
+      s_.correction[i] = i8_weights::offset == 0 ? 0 : i8_weights::offset * sum_bytes(q, dim_.key);
     } else {
-      s_.q[i] = reinterpret_cast<const std::byte*>(a_.q.f + at * head_dim_);
+      s_.q[i] = reinterpret_cast<const std::byte*>(a_.q.f + at * dim_.key);
     }
   }
 
@@ -91,8 +92,8 @@ private:
   /// Where the segment's sums of query i are made: in their own place where it has one to itself.
   float* place(std::int32_t i, std::int32_t segment) const {
     if (apart_ != nullptr) return record(i, segment) + 16;
-    if (here_ > 0 || segment == 0) return a_.o + part(i, segment) * head_dim_;
-    return own_o_ + std::ptrdiff_t(i) * head_dim_;
+    if (here_ > 0 || segment == 0) return a_.o + part(i, segment) * dim_.value;
+    return own_o_ + std::ptrdiff_t(i) * dim_.value;
   }
   /// Its place among the parts.
   std::int64_t part(std::int32_t i, std::int32_t segment) const {
@@ -100,7 +101,7 @@ private:
   }
   float* record(std::int32_t i, std::int32_t segment) const {
     const auto query = std::int64_t(item_.first_head) * queries_of_head_ + i; // of the cluster, head by head
-    return apart_ + (cluster_.first_record + query * cluster_.segments + segment) * record_floats(head_dim_);
+    return apart_ + (cluster_.first_record + query * cluster_.segments + segment) * record_floats(dim_.value);
   }
 
   void begin(std::int32_t segment) {
@@ -129,9 +130,9 @@ private:
           by_tiles(n, [&](std::int32_t q, auto num_rows) {
             const auto at = h * queries_of_head_ + q0 + q;
             if (ints)
-              int_queries<num_rows()>(s_, at, tile, head_dim_, block == first, {});
+              int_queries<num_rows()>(s_, at, tile, dim_, block == first, {});
             else
-              float_queries<num_rows()>(s_, at, tile, head_dim_, block == first);
+              float_queries<num_rows()>(s_, at, tile, dim_, block == first);
           });
         }
       q0 += n;
@@ -144,8 +145,7 @@ private:
     if (queries_of_head_ > queries_in_l1)
       return by_tiles(n, [&](std::int32_t q, auto num_rows) {
         for (auto block = begin; block < end; ++block)
-          int_queries<num_rows()>(s_, q0 + q, sealed_tile(a_, seq, item_.first_head, block), head_dim_, block == first,
-                                  {});
+          int_queries<num_rows()>(s_, q0 + q, sealed_tile(a_, seq, item_.first_head, block), dim_, block == first, {});
       });
     const auto tiles = (n + tile_rows - 1) / tile_rows;
     const auto lines = std::uint32_t(a_.layout.slice_bytes() / 64) / std::uint32_t(tiles);
@@ -161,9 +161,9 @@ private:
         by_tiles(n, [&](std::int32_t q, auto num_rows) {
           const auto at = h * queries_of_head_ + q0 + q;
           if (tiles == 1)
-            int_queries_streamed<num_rows()>(s_, at, tile, head_dim_, block == first, next.k);
+            int_queries_streamed<num_rows()>(s_, at, tile, dim_, block == first, next.k);
           else
-            int_queries<num_rows()>(s_, at, tile, head_dim_, block == first, ahead);
+            int_queries<num_rows()>(s_, at, tile, dim_, block == first, ahead);
           ahead.from += std::size_t(lines) * 64;
         });
         tile = next;
@@ -183,7 +183,7 @@ private:
       if (here_ == 0 && segment > 0) {
         sofar = {a_.m[at], a_.l[at]};
         const auto f = fold(sofar, {s_.m[i], s_.l[i]});
-        for (std::int32_t d = 0; d < head_dim_; d += 16) join(a_.o + at * head_dim_ + d, load(s_.o[i] + d), f);
+        for (std::int32_t d = 0; d < dim_.value; d += 16) join(a_.o + at * dim_.value + d, load(s_.o[i] + d), f);
       }
       a_.m[at] = sofar.m, a_.l[at] = sofar.l;
     }
@@ -193,7 +193,8 @@ private:
   const attend_plan& plan_;
   const cluster& cluster_;
   const attend_item& item_;
-  std::int32_t head_dim_, shared_heads_, queries_of_head_, num_queries_;
+  head_dims dim_;
+  std::int32_t shared_heads_, queries_of_head_, num_queries_;
   std::int32_t here_; ///< the first segment of its sequences that is in this pool
   float *apart_, *own_o_ = nullptr;
   query_set s_{};
@@ -202,7 +203,7 @@ private:
 /// Folds what waits of query `query` of a cluster (head by head), left to right, into its one part.
 void fold_records(const attend_args& a, const attend_plan& p, const cluster& c, const float* records,
                   std::int64_t query) {
-  const auto head_dim = a.layout.head_dim(), shared_heads = a.num_q_heads / a.layout.num_kv_heads;
+  const auto head_dim = a.layout.value_dim(), shared_heads = a.num_q_heads / a.layout.num_kv_heads;
   const auto of_head = std::int64_t(c.num_rows) * shared_heads;
   const auto kv_head = query / of_head;
   auto row = std::int32_t(query % of_head / shared_heads), in = c.first_chunk;
@@ -226,20 +227,20 @@ void fold_records(const attend_args& a, const attend_plan& p, const cluster& c, 
 }
 
 void attend(team& t, const attend_args& a) {
-  if (a.layout.head_dim() % 16 != 0) return reference::attend(t, a);
+  if (!a.layout.has_whole_panels()) return reference::attend(t, a);
   const auto p = plan(t, a);
   if (p.num_items == 0) return;
   std::int64_t pairs = 0;
   for (std::int64_t i = 0; i < p.num_clusters; ++i) pairs += pairs_of(a, p.chunks, p.clusters[i]);
-  auto* records = scratch<float>(slot::segments, p.num_records * attending::record_floats(a.layout.head_dim()));
-  const auto macs = 2 * a.layout.head_dim() * pairs * a.layout.num_kv_heads / p.num_items;
+  auto* records = scratch<float>(slot::segments, p.num_records * attending::record_floats(a.layout.value_dim()));
+  const auto macs = (a.layout.key_dim() + a.layout.value_dim()) * pairs * a.layout.num_kv_heads / p.num_items;
   t.parallel(p.num_items, grain_for(macs, macs_worth_a_thread / 8), [&](std::int64_t begin, std::int64_t end) {
     for (auto i = begin; i < end; ++i) attending(a, p, p.items[i], records).run();
   });
   for (std::int64_t i = 0; p.num_records > 0 && i < p.num_clusters; ++i) {
     const auto& c = p.clusters[i];
     if (c.first_record < 0) continue;
-    t.parallel(std::int64_t(c.num_rows) * a.num_q_heads, grain_for(c.segments * a.layout.head_dim(), worth_a_thread),
+    t.parallel(std::int64_t(c.num_rows) * a.num_q_heads, grain_for(c.segments * a.layout.value_dim(), worth_a_thread),
                [&](std::int64_t begin, std::int64_t end) {
                  for (auto query = begin; query < end; ++query) fold_records(a, p, c, records, query);
                });

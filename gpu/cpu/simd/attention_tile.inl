@@ -13,6 +13,11 @@ namespace {
 constexpr int tile_words = block_tokens / 16;
 constexpr float log2_e = 1.44269504f, most_scale = 0x1p100f, least_scale = 0x1p-100f;
 
+/// Widths of a query and key, and of a value and output.
+struct head_dims {
+  std::int32_t key, value;
+};
+
 /// Queries that share a KV head, and what they are within the segment. Arrays have room for 16 more than are used.
 struct query_set {
   const std::byte** q;      ///< i8 or f32 [D]
@@ -148,9 +153,9 @@ QUADRANT_WORD void join_values(float* o, i32x16 sum, const tile_softmax& t, int 
 
 /// Queries [q0, q0 + R) over an int8 tile. fresh: nothing of the segment came before. next: what to fetch meanwhile.
 template <int R>
-void int_queries(const query_set& s, std::int32_t q0, const kv_tile& tile, std::int32_t head_dim, bool fresh,
+void int_queries(const query_set& s, std::int32_t q0, const kv_tile& tile, const head_dims& dim, bool fresh,
                  fetch_ahead next) {
-  const auto panel_bytes = std::size_t(head_dim) * 16;
+  const auto panel_bytes = std::size_t(dim.key) * 16;
   alignas(64) std::int32_t dot[R][block_tokens];
   alignas(64) std::uint8_t weight[R][block_tokens];
   const std::byte* x[R];
@@ -163,7 +168,7 @@ void int_queries(const query_set& s, std::int32_t q0, const kv_tile& tile, std::
     for (int r = 0; r < R; ++r)
 #pragma GCC unroll 8
       for (int i = 0; i < P; ++i) acc[r][i] = all(std::int32_t{0});
-    dot_tile<i8_weights>(tile.k + std::size_t(p) * panel_bytes, panel_bytes, x, 0, head_dim / 8, acc);
+    dot_tile<i8_weights>(tile.k + std::size_t(p) * panel_bytes, panel_bytes, x, 0, dim.key / 8, acc);
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r)
 #pragma GCC unroll 8
@@ -175,7 +180,7 @@ void int_queries(const query_set& s, std::int32_t q0, const kv_tile& tile, std::
   in_memory(&weight[0][0]);
   for (int r = 0; r < R; ++r) x[r] = reinterpret_cast<const std::byte*>(weight[r]);
   next.fetch(next.third(1));
-  by_panels<R>(head_dim / 16, [&](std::int32_t p, auto num_panels) {
+  by_panels<R>(dim.value / 16, [&](std::int32_t p, auto num_panels) {
     constexpr int P = num_panels();
     constexpr std::size_t value_panel = block_tokens * 16;
     i32x16 acc[R][P];
@@ -195,28 +200,28 @@ void int_queries(const query_set& s, std::int32_t q0, const kv_tile& tile, std::
 /// the next tile are fetched evenly over the time that this one takes: a core has few misses under way, and where they
 /// all begin at once memory rests for the remainder. Values take twice as long as keys, softmax a quarter of all.
 template <int R>
-void int_queries_streamed(const query_set& s, std::int32_t q0, const kv_tile& tile, std::int32_t head_dim, bool fresh,
+void int_queries_streamed(const query_set& s, std::int32_t q0, const kv_tile& tile, const head_dims& dim, bool fresh,
                           const std::byte* next) {
   alignas(64) std::int32_t dot[R][block_tokens];
   alignas(64) std::uint8_t weight[R][block_tokens];
   const std::byte* x[R];
   for (int r = 0; r < R; ++r) x[r] = s.q[q0 + r];
-  dot_stream<i8_weights, R, 1>(tile.k, std::size_t(head_dim) * 16, tile_words, x, head_dim / 8, next,
+  dot_stream<i8_weights, R, 1>(tile.k, std::size_t(dim.key) * 16, tile_words, x, dim.key / 8, next,
                                [&](std::int32_t p, const i32x16(&sums)[R]) {
 #pragma GCC unroll 8
                                  for (int r = 0; r < R; ++r) store(&dot[r][p * 16], sums[r]);
                                });
   in_memory(&dot[0][0]);
   tile_softmax t{};
-  // Two planes of head_dim lines, and up to the first scale of V; head_dim / 2 steps a plane.
+  // Two planes of as many lines as they are wide, and up to the first scale of V; half as many steps a plane.
   constexpr std::uint32_t scale_lines = 5;
-  const auto lines = std::uint32_t(head_dim) / 2 + scale_lines;
+  const auto lines = std::uint32_t(dim.key) / 2 + scale_lines;
   fetch_ahead rest{.from = next, .lines = 3 * lines}; // a third is what softmax fetches
   int_softmax<R>(s, q0, tile, dot, weight, t, rest);
   next += std::size_t(lines) * 64;
   in_memory(&weight[0][0]);
   for (int r = 0; r < R; ++r) x[r] = reinterpret_cast<const std::byte*>(weight[r]);
-  dot_stream<values_i8, R, 2>(tile.v, std::size_t(block_tokens) * 16, head_dim / 16, x, block_tokens / 8, next,
+  dot_stream<values_i8, R, 2>(tile.v, std::size_t(block_tokens) * 16, dim.value / 16, x, block_tokens / 8, next,
                               [&](std::int32_t p, const i32x16(&sums)[R]) {
 #pragma GCC unroll 8
                                 for (int r = 0; r < R; ++r) join_values(s.o[q0 + r] + p * 16, sums[r], t, r, fresh);
@@ -225,7 +230,7 @@ void int_queries_streamed(const query_set& s, std::int32_t q0, const kv_tile& ti
 
 /// The same in floats.
 template <int R>
-void float_queries(const query_set& s, std::int32_t q0, const kv_tile& tile, std::int32_t head_dim, bool fresh) {
+void float_queries(const query_set& s, std::int32_t q0, const kv_tile& tile, const head_dims& dim, bool fresh) {
   const float* x[R];
   for (int r = 0; r < R; ++r) x[r] = reinterpret_cast<const float*>(s.q[q0 + r]);
   const auto* k = reinterpret_cast<const float*>(tile.k);
@@ -234,7 +239,7 @@ void float_queries(const query_set& s, std::int32_t q0, const kv_tile& tile, std
   by_panels<R>(tile_words, [&](std::int32_t p, auto num_panels) {
     f32x16 acc[R][num_panels()];
     fma_tile(
-        x, head_dim, [&](int i, std::int32_t d) { return load(k + (std::ptrdiff_t(p + i) * head_dim + d) * 16); }, acc);
+        x, dim.key, [&](int i, std::int32_t d) { return load(k + (std::ptrdiff_t(p + i) * dim.key + d) * 16); }, acc);
     for (int r = 0; r < R; ++r)
       for (int i = 0; i < num_panels(); ++i) dot[r][p + i] = acc[r][i];
   });
@@ -262,11 +267,11 @@ void float_queries(const query_set& s, std::int32_t q0, const kv_tile& tile, std
   fold_tile<R>(s, q0, t);
   for (int r = 0; r < R; ++r) {
     const float* weights[1] = {weight[r]};
-    by_panels<1>(head_dim / 16, [&](std::int32_t p, auto num_panels) {
+    by_panels<1>(dim.value / 16, [&](std::int32_t p, auto num_panels) {
       f32x16 acc[1][num_panels()];
       fma_tile(
           weights, counts[r],
-          [&](int i, std::int32_t j) { return load(v + std::ptrdiff_t(j) * head_dim + (p + i) * 16); }, acc);
+          [&](int i, std::int32_t j) { return load(v + std::ptrdiff_t(j) * dim.value + (p + i) * 16); }, acc);
       for (int i = 0; i < num_panels(); ++i) {
         float* o = s.o[q0 + r] + (p + i) * 16;
         const auto before = fresh ? all(0.0f) : mul(load(o), all(t.old[r]));

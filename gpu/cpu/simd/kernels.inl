@@ -32,6 +32,7 @@ constexpr ops_table table_named(const char* name) {
           .embed = embed,
           .rms_norm = rms_norm,
           .head_norm_rope = head_norm_rope,
+          .join_rope = join_rope,
           .quantise = quantise,
           .add = add,
           .add_gated = add_gated,

@@ -55,13 +55,13 @@ QUADRANT_WORD void copy_row(std::byte* to, const std::byte* from, std::int64_t n
 /// Rows of the open block that earlier steps wrote.
 void take_earlier(const kv_append_args& a, const sequence_rows& seq, std::int32_t head) {
   const auto& l = a.layout;
-  const auto row_bytes = std::int64_t(l.row_bytes());
+  const auto k_bytes = std::int64_t(l.k_row_bytes()), v_bytes = std::int64_t(l.v_row_bytes());
   const auto* slice = slice_at(a.pool, l, seq.blocks[seq.first_position / block_tokens], a.layer, head);
   const auto rows = std::int64_t(seq.first_position % block_tokens);
   for (std::int64_t j = 0; j < rows; ++j) {
     const auto at = (std::int64_t(seq.own_row) + j) * l.num_kv_heads + head;
-    copy_row(static_cast<std::byte*>(a.own.k) + at * row_bytes, slice + l.k_offset() + j * row_bytes, row_bytes);
-    copy_row(static_cast<std::byte*>(a.own.v) + at * row_bytes, slice + l.v_offset() + j * row_bytes, row_bytes);
+    copy_row(static_cast<std::byte*>(a.own.k) + at * k_bytes, slice + l.k_offset() + j * k_bytes, k_bytes);
+    copy_row(static_cast<std::byte*>(a.own.v) + at * v_bytes, slice + l.v_offset() + j * v_bytes, v_bytes);
     if (l.type() != dtype::i8) continue;
     a.own.k_scale[at] = reinterpret_cast<const float*>(slice + l.k_scale_offset())[j];
     a.own.v_scale[at] = reinterpret_cast<const float*>(slice + l.v_scale_offset())[j];
@@ -71,7 +71,7 @@ void take_earlier(const kv_append_args& a, const sequence_rows& seq, std::int32_
 /// New rows of one KV head of one sequence.
 void append(const kv_append_args& a, const sequence_rows& seq, std::int32_t head) {
   const auto& l = a.layout;
-  const auto row_bytes = std::int64_t(l.row_bytes());
+  const auto k_bytes = std::int64_t(l.k_row_bytes()), v_bytes = std::int64_t(l.v_row_bytes());
   const auto block_start = seq.first_position / block_tokens * block_tokens;
   if (seq.holds(seq.first_position)) take_earlier(a, seq, head);
   for (auto position = seq.first_position; position < seq.first_position + seq.num_rows; ++position) {
@@ -81,42 +81,45 @@ void append(const kv_append_args& a, const sequence_rows& seq, std::int32_t head
          *v_scales = reinterpret_cast<float*>(slice + l.v_scale_offset());
     const auto at = (std::int64_t(seq.own_row) + position - block_start) * l.num_kv_heads + head,
                in_block = std::int64_t(position % block_tokens);
-    auto *own_k = static_cast<std::byte*>(a.own.k) + at * row_bytes,
-         *own_v = static_cast<std::byte*>(a.own.v) + at * row_bytes;
-    auto *pool_k = slice + l.k_offset() + in_block * row_bytes, *pool_v = slice + l.v_offset() + in_block * row_bytes;
-    const auto row = std::int64_t(seq.first_row) + position - seq.first_position,
-               column = std::int64_t(head) * l.head_dim();
-    const float k_scale = store_row(a.k + row * a.k_stride + column, l.head_dim(), l.type(), own_k);
-    const float v_scale = store_row(a.v + row * a.v_stride + column, l.head_dim(), l.type(), own_v);
-    copy_row(pool_k, own_k, row_bytes);
-    copy_row(pool_v, own_v, row_bytes);
+    auto *own_k = static_cast<std::byte*>(a.own.k) + at * k_bytes,
+         *own_v = static_cast<std::byte*>(a.own.v) + at * v_bytes;
+    auto *pool_k = slice + l.k_offset() + in_block * k_bytes, *pool_v = slice + l.v_offset() + in_block * v_bytes;
+    const auto row = std::int64_t(seq.first_row) + position - seq.first_position;
+    const auto *k = a.k + row * a.k_stride + std::int64_t(head) * l.key_dim(),
+               *v = a.v + row * a.v_stride + std::int64_t(head) * l.value_dim();
+    const float k_scale = store_row(k, l.key_dim(), l.type(), own_k),
+                v_scale = store_row(v, l.value_dim(), l.type(), own_v);
+    copy_row(pool_k, own_k, k_bytes);
+    copy_row(pool_v, own_v, v_bytes);
     if (l.type() != dtype::i8) continue;
     a.own.k_scale[at] = k_scales[in_block] = k_scale;
     a.own.v_scale[at] = v_scales[in_block] = v_scale;
     if (in_block == block_tokens - 1) {
-      const auto stride = row_bytes * l.num_kv_heads, first = (block_tokens - 1) * stride;
-      seal({reinterpret_cast<const std::int8_t*>(own_k) - first, stride}, k_scales, l.head_dim(),
+      const auto k_stride = k_bytes * l.num_kv_heads, v_stride = v_bytes * l.num_kv_heads;
+      constexpr auto before = block_tokens - 1;
+      seal({reinterpret_cast<const std::int8_t*>(own_k) - before * k_stride, k_stride}, k_scales, l.key_dim(),
            [&](const std::byte* const* rows) {
-             turn_to_panels(rows, block_tokens, l.head_dim() / 4, slice + l.k_offset());
+             turn_to_panels(rows, block_tokens, l.key_dim() / 4, slice + l.k_offset());
            });
-      seal({reinterpret_cast<const std::int8_t*>(own_v) - first, stride}, v_scales, l.head_dim(),
-           [&](const std::byte* const* rows) { turn_values(rows, block_tokens, l.head_dim(), slice + l.v_offset()); });
+      seal({reinterpret_cast<const std::int8_t*>(own_v) - before * v_stride, v_stride}, v_scales, l.value_dim(),
+           [&](const std::byte* const* rows) { turn_values(rows, block_tokens, l.value_dim(), slice + l.v_offset()); });
     }
   }
 }
 
 void kv_append(team& t, const kv_append_args& a) {
   const auto heads = a.layout.num_kv_heads;
-  if (a.layout.head_dim() % 16 != 0) return reference::kv_append(t, a);
+  if (!a.layout.has_whole_panels()) return reference::kv_append(t, a);
   std::int64_t rows = 0; // those of the open blocks are copied, and come from memory
   for (std::int32_t i = 0; i < a.num_sequences; ++i)
     rows += a.sequences[i].num_rows + a.sequences[i].first_position % block_tokens;
   const auto items = std::int64_t(a.num_sequences) * heads;
-  t.parallel(items, grain_for(2 * rows * a.layout.head_dim() / std::max(1, a.num_sequences), worth_a_thread / 2),
-             [&](std::int64_t begin, std::int64_t end) {
-               for (auto item = begin; item < end; ++item)
-                 append(a, a.sequences[item / heads], std::int32_t(item % heads));
-             });
+  t.parallel(
+      items,
+      grain_for(rows * (a.layout.key_dim() + a.layout.value_dim()) / std::max(1, a.num_sequences), worth_a_thread / 2),
+      [&](std::int64_t begin, std::int64_t end) {
+        for (auto item = begin; item < end; ++item) append(a, a.sequences[item / heads], std::int32_t(item % heads));
+      });
 }
 
 } // namespace

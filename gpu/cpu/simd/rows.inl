@@ -155,6 +155,46 @@ void head_norm_rope(team& t, const head_norm_rope_args& a) {
              });
 }
 
+void join_rope(team& t, const join_rope_args& a) {
+  const auto width = a.a_dim + a.b_dim, half = a.b_dim / 2;
+  t.parallel(a.tokens, grain_for(std::int64_t(a.heads) * width, worth_a_thread),
+             [&](std::int64_t begin, std::int64_t end) {
+               auto* y = scratch<float>(slot::row, width);
+               for (auto row = begin; row < end; ++row) {
+                 const float* cos = a.cos + std::int64_t(a.positions[row]) * half;
+                 const float* sin = a.sin + std::int64_t(a.positions[row]) * half;
+                 for (std::int32_t h = 0; h < a.heads; ++h) {
+                   const float *x = a.a + row * a.a_row + h * a.a_head, *b = a.b + row * a.b_row + h * a.b_head;
+                   const float f = a.out.f != nullptr ? a.factor : 1.0f; // times 1 keeps every value
+                   const auto r = all(a.weight == nullptr ? 1.0f : inverse_rms(x, a.a_dim, a.eps));
+                   by_16(a.a_dim, [&](std::int64_t d, int some) {
+                     auto v = load(x + d, some);
+                     if (a.weight != nullptr) v = mul(mul(v, r), load(a.weight + d, some));
+                     store(y + d, mul(v, all(f)), some);
+                   });
+                   float* turned = y + a.a_dim;
+                   for (std::int32_t i = 0; a.pairs && i < half; ++i) { // few, and they lie beside each other
+                     const float p = b[2 * i], q = b[2 * i + 1];
+                     turned[2 * i] = __builtin_fmaf(p, cos[i], -(q * sin[i])) * f;
+                     turned[2 * i + 1] = __builtin_fmaf(q, cos[i], p * sin[i]) * f;
+                   }
+                   if (!a.pairs)
+                     by_16(half, [&](std::int64_t i, int some) {
+                       const auto p = load(b + i, some), q = load(b + half + i, some), c = load(cos + i, some),
+                                  s = load(sin + i, some);
+                       store(turned + i, mul(fms(p, c, mul(q, s)), all(f)), some);
+                       store(turned + half + i, mul(fma(q, c, mul(p, s)), all(f)), some);
+                     });
+                   const auto at = row * a.heads + h;
+                   if (a.out.f != nullptr)
+                     store_act(y, at, width, a.round_bf16, {.f = a.out.f});
+                   else
+                     a.out.scale[at] = quantise_run(y, width, a.out.q + at * width) * a.factor;
+                 }
+               }
+             });
+}
+
 void quantise(team& t, const quantise_args& a) {
   t.parallel(a.rows, grain_for(a.cols, worth_a_thread), [&](std::int64_t begin, std::int64_t end) {
     for (auto row = begin; row < end; ++row) store_act(a.x + row * a.cols, row, a.cols, a.round_bf16, a.out);
