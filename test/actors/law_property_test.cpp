@@ -5,6 +5,7 @@
 #include <map>
 
 #include "gpu/backend.hpp"
+#include "model/random_checkpoint.hpp"
 #include "test/actors/answers.hpp"
 #include "test/model/tiny_checkpoint.hpp"
 #include "test/support/property.hpp"
@@ -27,6 +28,47 @@ const subject& random_weights(int which) {
   static const subject subjects[] = {{first.path(), 3, 128, 4, 4}, {second.path(), 3, 128, 4, 4}};
   return subjects[which];
 }
+
+/// A tiny model of each family with random weights; what a family has and others do not is in it.
+class family_subjects {
+public:
+  family_subjects() {
+    const nlohmann::json latent = {{"kv_lora_rank", 32},     {"q_lora_rank", 32}, {"qk_nope_head_dim", 16},
+                                   {"qk_rope_head_dim", 16}, {"v_head_dim", 16},  {"n_routed_experts", 8},
+                                   {"n_group", 4},           {"topk_group", 2},   {"first_k_dense_replace", 1},
+                                   {"n_shared_experts", 1}};
+    auto v2 = latent;
+    v2["q_lora_rank"] = nullptr;
+    v2["topk_method"] = "group_limited_greedy";
+    add("deepseek_v2", v2, 8);
+    add("deepseek_v3", latent, 8);
+    add("llama",
+        {{"rope_scaling", {{"rope_type", "llama3"}, {"factor", 8.0}, {"original_max_position_embeddings", 64}}}}, 0);
+    add("mixtral", {{"num_local_experts", 6}, {"intermediate_size", 32}}, 6);
+    add("olmoe", {{"num_experts", 6}, {"intermediate_size", 32}, {"clip_qkv", 0.4}}, 6);
+    add("qwen2_moe", {{"num_experts", 6}, {"shared_expert_intermediate_size", 96}}, 6);
+    add("qwen3", {{"head_dim", 16}, {"rope_scaling", {{"type", "yarn"}, {"factor", 4.0}}}}, 0);
+  }
+  [[nodiscard]] const subject& any() const { return list_[*rc::gen::inRange<std::size_t>(0, list_.size())]; }
+
+private:
+  void add(const std::string& family, const nlohmann::json& own, std::int32_t experts) {
+    nlohmann::json config = {{"model_type", family},           {"hidden_size", 64},        {"num_hidden_layers", 3},
+                             {"num_attention_heads", 4},       {"num_key_value_heads", 2}, {"num_experts_per_tok", 2},
+                             {"moe_intermediate_size", 32},    {"intermediate_size", 96},  {"vocab_size", 384},
+                             {"max_position_embeddings", 1024}};
+    config.update(own);
+    const auto at = folder_.path() / family;
+    std::filesystem::create_directories(at);
+    test::write_file(at / "like.json", config.dump());
+    if (const auto made = model::write_random_checkpoint({.like = at / "like.json", .out = at / "model", .seed = 5});
+        !made)
+      throw std::runtime_error(made.error().message);
+    list_.push_back({at / "model", 3, 380, experts, 4});
+  }
+  test::temporary_folder folder_;
+  std::vector<subject> list_;
+};
 
 void set_isa(const char* word) { ::setenv("QUADRANT_ISA", word, 1); }
 
@@ -70,8 +112,8 @@ topology draw_topology(const subject& s) {
   t.decode_launch_ahead = *rc::gen::inRange(1, 5);
   t.decode_max_sequences = *rc::gen::inRange(1, 9);
   t.decode_kv_blocks = *rc::gen::inRange(12, 60);
-  t.experts_prefill_ep = *rc::gen::inRange(0, 4);
-  t.experts_decode_ep = *rc::gen::inRange(0, 4);
+  t.experts_prefill_ep = s.experts == 0 ? 0 : *rc::gen::inRange(0, 4);
+  t.experts_decode_ep = s.experts == 0 ? 0 : *rc::gen::inRange(0, 4);
   return t;
 }
 
@@ -173,6 +215,9 @@ TEST_CASE("the answer depends on nothing but prompt, model, parameters and seed"
   test::property(
       "on random weights, where every layer's choice of experts is near a tie",
       [] { hold_the_law(random_weights(*rc::gen::inRange(0, 2))); }, 20);
+  static const family_subjects families;
+  test::property(
+      "on every family that is known", [] { hold_the_law(families.any()); }, 28);
   test::property("on the trained model, with long prompts whose KV is split over decode workers",
                  hold_the_law_of_long_prompts, 5);
 }
