@@ -21,5 +21,6 @@ command add_logits(CLI::App& program);
 command add_topology(CLI::App& program);
 command add_bench(CLI::App& program);
 command add_make_random(CLI::App& program);
+command add_inspect(CLI::App& program);
 
 } // namespace quadrant::bin

@@ -10,6 +10,7 @@
 #include "config/progress.hpp"
 #include "gpu/backend.hpp"
 #include "model/family.hpp"
+#include "model/footprint.hpp"
 
 namespace quadrant::model::bench {
 namespace {
@@ -106,14 +107,6 @@ private:
   gpu::device device_; ///< ends before what its kernels use
   std::shared_ptr<gpu::stream> stream_;
 };
-
-/// Of a matrix that is packed at load.
-double packed_bytes(gpu::dtype type, double out, std::int32_t in) {
-  const bool grouped = type == gpu::dtype::i8 || type == gpu::dtype::i4;
-  const double groups = grouped ? std::ceil(double(in) / weight_group_for(in)) : 0;
-  const double padded = std::ceil(out / gpu::panel) * gpu::panel;
-  return padded * (in * double(bits(type)) / 8 + groups * sizeof(float));
-}
 
 /// One line of results. limit: tokens a second.
 void report(const model_bench_options& options, const char* name, gpu::bench::shape_numbers shape, double us,
