@@ -1,10 +1,8 @@
 #include "model/random_checkpoint.hpp"
 
 #include <algorithm>
-#include <cerrno>
 #include <cmath>
-#include <cstring>
-#include <fstream>
+#include <map>
 #include <set>
 #include <span>
 #include <vector>
@@ -13,8 +11,8 @@
 
 #include "config/file.hpp"
 #include "config/hash.hpp"
-#include "config/progress.hpp"
 #include "gpu/math.hpp"
+#include "model/checkpoint_writer.hpp"
 #include "model/family.hpp"
 #include "model/json_fields.hpp"
 #include "model/model_config.hpp"
@@ -26,48 +24,7 @@ namespace {
 using nlohmann::json;
 namespace fs = std::filesystem;
 
-/// At the beginning of each file's header: what made it, so that only such files are ever written over.
-constexpr std::string_view mark = R"({"__metadata__":{"format":"pt","made_by":"quadrant make-random 1",)";
-
-failure cannot_write(const fs::path& file, const std::string& why) {
-  return {errc::unavailable, "cannot write " + file.string() + ": " + why};
-}
-failure cannot_write(const fs::path& file) { return cannot_write(file, std::strerror(errno)); }
-
 constexpr std::int32_t least_vocabulary = 256 /* bytes */ + 3 /* control tokens */;
-
-/// Appears under its name only once it is whole.
-class new_file {
-public:
-  explicit new_file(fs::path file) : file_(std::move(file)), part_(file_.string() + ".part") {
-    out_.open(part_, std::ios::binary | std::ios::trunc);
-  }
-  ~new_file() { // of a file that was not finished nothing stays
-    std::error_code ignored;
-    fs::remove(part_, ignored);
-  }
-  new_file(const new_file&) = delete;
-  new_file& operator=(const new_file&) = delete;
-  void write(const void* data, std::size_t size) { out_.write(static_cast<const char*>(data), std::streamsize(size)); }
-  [[nodiscard]] bool good() const { return out_.good(); }
-  result<void> finish() {
-    out_.close();
-    std::error_code error;
-    if (!out_.fail()) fs::rename(part_, file_, error);
-    if (out_.fail() || error) return cannot_write(file_);
-    return {};
-  }
-
-private:
-  fs::path file_, part_;
-  std::ofstream out_;
-};
-
-result<void> write_text(const fs::path& file, const std::string& text) {
-  new_file out(file);
-  out.write(text.data(), text.size());
-  return out.finish();
-}
 
 std::size_t elements_of(const tensor_shape& t) {
   std::size_t n = 1;
@@ -102,128 +59,27 @@ private:
   std::uint64_t state_;
 };
 
-/// One file of tensors.
-class shard_writer {
-public:
-  shard_writer(fs::path file, std::span<const tensor_shape> tensors, std::uint64_t seed, float spread)
-      : file_(std::move(file)), tensors_(tensors), seed_(seed), spread_(spread) {
-    std::string text(mark);
-    text += "\"seed\":\"" + std::to_string(seed) + "\",\"spread\":\"" + std::to_string(spread) + "\"}";
-    for (const auto& t : tensors_) {
-      const auto size = elements_of(t) * 2;
-      const json entry{{"dtype", "BF16"}, {"shape", t.shape}, {"data_offsets", {data_bytes_, data_bytes_ + size}}};
-      text += "," + json(t.name).dump() + ":" + entry.dump();
-      data_bytes_ += size;
-    }
-    text += "}";
-    text.resize((text.size() + 7) / 8 * 8, ' ');
-    const std::uint64_t size = text.size();
-    head_.assign(reinterpret_cast<const char*>(&size), sizeof size);
-    head_ += text;
-  }
-
-  [[nodiscard]] std::size_t data_bytes() const { return data_bytes_; }
-
-  /// An earlier run has written just this.
-  [[nodiscard]] bool is_there() const {
-    std::error_code ignored;
-    if (fs::file_size(file_, ignored) != head_.size() + data_bytes_) return false;
-    std::ifstream in(file_, std::ios::binary);
-    std::string head(head_.size(), '\0');
-    return in.read(head.data(), std::streamsize(head.size())).good() && head == head_;
-  }
-
-  template <class Wrote>
-  result<void> write(Wrote wrote) {
-    new_file out(file_);
-    out.write(head_.data(), head_.size());
-    std::vector<std::uint16_t> piece(std::size_t(1) << 20);
-    for (const auto& t : tensors_) {
-      number_source numbers(t, spread_, seed_);
-      for (std::size_t left = elements_of(t), n = 0; left > 0; left -= n) {
-        n = std::min(left, piece.size());
-        numbers.fill({piece.data(), n});
-        out.write(piece.data(), n * 2);
-        if (!out.good()) return cannot_write(file_);
-        wrote(n * 2);
-      }
-    }
-    return out.finish();
-  }
-
-private:
-  fs::path file_;
-  std::span<const tensor_shape> tensors_;
-  std::uint64_t seed_;
-  float spread_;
-  std::string head_;
-  std::size_t data_bytes_ = 0;
-};
-
-/// [first, end) of each shard.
-std::vector<std::pair<std::size_t, std::size_t>> cut_shards(std::span<const tensor_shape> tensors,
-                                                            std::size_t shard_bytes) {
-  std::vector<std::pair<std::size_t, std::size_t>> shards;
-  std::size_t bytes = 0;
-  for (std::size_t i = 0; i < tensors.size(); ++i) {
-    const auto size = elements_of(tensors[i]) * 2;
-    if (shards.empty() || bytes + size > shard_bytes) {
-      shards.emplace_back(i, i);
-      bytes = 0;
-    }
-    bytes += size;
-    shards.back().second = i + 1;
-  }
-  return shards;
-}
-
-/// A directory of ours loses what this run will not write, or has not finished; another's weights stop everything.
-result<void> make_room(const fs::path& out, const std::set<std::string>& names) {
-  std::error_code error;
-  std::vector<fs::path> stale{out / "config.json", out / "model.safetensors.index.json"};
-  for (const auto& entry : fs::directory_iterator(out, error)) {
-    if (entry.path().extension() != ".safetensors") continue;
-    std::ifstream in(entry.path(), std::ios::binary);
-    std::string head(sizeof(std::uint64_t) + mark.size(), '\0');
-    in.read(head.data(), std::streamsize(head.size()));
-    if (!std::string_view(head).substr(sizeof(std::uint64_t)).starts_with(mark))
-      return {errc::invalid_argument, out.string() + " holds weights that make-random did not write (" +
-                                          entry.path().filename().string() + "); name another directory"};
-    if (!names.contains(entry.path().filename().string())) stale.push_back(entry.path());
-  }
-  for (const auto& file : stale) fs::remove(file, error);
-  return {};
-}
-
 result<void> write_tensors(const random_checkpoint& wanted, std::span<const tensor_shape> tensors, float spread) {
-  const auto cuts = cut_shards(tensors, wanted.shard_bytes);
-  std::vector<shard_writer> shards;
-  json index{{"metadata", json::object()}, {"weight_map", json::object()}};
-  std::set<std::string> names;
-  std::size_t total = 0, done = 0;
-  for (std::size_t i = 0; i < cuts.size(); ++i) {
-    char name[64] = "model.safetensors";
-    if (cuts.size() > 1) std::snprintf(name, sizeof name, "model-%05zu-of-%05zu.safetensors", i + 1, cuts.size());
-    const auto part = tensors.subspan(cuts[i].first, cuts[i].second - cuts[i].first);
-    for (const auto& t : part) index["weight_map"][t.name] = name;
-    names.insert(name);
-    shards.emplace_back(wanted.out / name, part, wanted.seed, spread);
-    total += shards.back().data_bytes();
+  checkpoint_plan plan{.out = wanted.out,
+                       .made_by = "quadrant make-random 2",
+                       .of = "seed " + std::to_string(wanted.seed) + ", spread " + std::to_string(spread),
+                       .shard_bytes = wanted.shard_bytes,
+                       .tensors = {}};
+  std::map<std::string_view, const tensor_shape*> by_name;
+  for (const auto& t : tensors) {
+    plan.tensors.push_back({.name = t.name, .dtype = "BF16", .shape = t.shape, .bytes = elements_of(t) * 2});
+    by_name[t.name] = &t;
   }
-  index["metadata"]["total_size"] = total;
-  QUADRANT_TRY_VOID(make_room(wanted.out, names));
-  const auto wrote = [&](std::size_t bytes) {
-    done += bytes;
-    progress::report("writing weights", done >> 20, total >> 20, "MiB");
-  };
-  for (auto& shard : shards) {
-    if (shard.is_there())
-      wrote(shard.data_bytes());
-    else
-      QUADRANT_TRY_VOID(shard.write(wrote));
-  }
-  if (cuts.size() > 1) QUADRANT_TRY_VOID(write_text(wanted.out / "model.safetensors.index.json", index.dump(1)));
-  return {};
+  std::vector<std::uint16_t> piece(std::size_t(1) << 20);
+  return write_checkpoint(plan, [&](const planned_tensor& t, const tensor_sink& to) -> result<void> {
+    number_source numbers(*by_name.at(t.name), spread, wanted.seed);
+    for (std::size_t left = t.bytes / 2, n = 0; left > 0; left -= n) {
+      n = std::min(left, piece.size());
+      numbers.fill({piece.data(), n});
+      to(std::as_bytes(std::span(piece.data(), n)));
+    }
+    return {};
+  });
 }
 
 /// Control tokens where the configuration has its begin and end, or else at the end of the vocabulary.
@@ -259,15 +115,15 @@ result<void> write_tokenizer(const random_checkpoint& wanted, const fs::path& fr
   if (c.vocab_size < least_vocabulary) return {}; // such a model takes token ids only
   const auto ids = control_of(c);
   QUADRANT_TRY(const auto text, byte_level_tokenizer(c.vocab_size, ids));
-  QUADRANT_TRY_VOID(write_text(wanted.out / "tokenizer.json", text));
+  QUADRANT_TRY_VOID(write_text_file(wanted.out / "tokenizer.json", text));
   const json settings{{"tokenizer_class", "Qwen2Tokenizer"},
                       {"eos_token", "<|im_end|>"},
                       {"pad_token", "<|endoftext|>"},
                       {"model_max_length", c.max_position_embeddings},
                       {"chat_template", chat_template}};
-  QUADRANT_TRY_VOID(write_text(wanted.out / "tokenizer_config.json", settings.dump(1)));
+  QUADRANT_TRY_VOID(write_text_file(wanted.out / "tokenizer_config.json", settings.dump(1)));
   const json generation{{"eos_token_id", {ids.im_end, ids.end_of_text}}, {"do_sample", false}};
-  return write_text(wanted.out / "generation_config.json", generation.dump(1));
+  return write_text_file(wanted.out / "generation_config.json", generation.dump(1));
 }
 
 } // namespace
@@ -343,7 +199,7 @@ result<void> write_random_checkpoint(const random_checkpoint& wanted) {
   const auto tensors = tensors_of(config);
   QUADRANT_TRY_VOID(write_tensors(wanted, tensors, std::sqrt(3.0f) * float(range)));
   QUADRANT_TRY_VOID(write_tokenizer(wanted, file.parent_path().empty() ? "." : file.parent_path(), config));
-  return write_text(wanted.out / "config.json", given.dump(1)); // last: with it the directory is a checkpoint
+  return write_text_file(wanted.out / "config.json", given.dump(1)); // last: with it the directory is a checkpoint
 }
 
 } // namespace quadrant::model
