@@ -4,7 +4,6 @@
 
 #include "gpu/kv_layout.hpp"
 #include "gpu/packed_weight.hpp"
-#include "model/family.hpp"
 #include "model/weights.hpp"
 
 namespace quadrant::model {
@@ -19,12 +18,11 @@ std::int64_t elements(const tensor_shape& t) {
 }
 
 /// How weight_cache packs it.
-gpu::dtype packed_type(const std::string& name, const gpu::numerics& n) {
-  const auto plain = n.name == gpu::precision::f32 ? gpu::dtype::f32 : gpu::dtype::bf16;
-  if (has(name, "embed_tokens") || has(name, "kv_b_proj")) return plain;
-  if (has(name, "lm_head")) return n.head;
-  if (has(name, "self_attn.")) return n.projection;
-  return has(name, ".gate.weight") || has(name, "shared_expert_gate") ? plain : n.expert;
+gpu::dtype packed_type(const tensor_shape& t, const gpu::numerics& n) {
+  if (has(t.name, "lm_head")) return n.head;
+  if (has(t.name, "self_attn.") && !has(t.name, "kv_b_proj")) return n.projection;
+  if (is_ffn_matrix(t)) return n.expert;
+  return n.name == gpu::precision::f32 ? gpu::dtype::f32 : gpu::dtype::bf16;
 }
 
 } // namespace
@@ -34,6 +32,12 @@ double packed_bytes(gpu::dtype type, double out, std::int32_t in) {
   const double groups = grouped ? std::ceil(double(in) / weight_group_for(in)) : 0;
   const double padded = std::ceil(out / gpu::panel) * gpu::panel;
   return padded * (in * double(bits(type)) / 8 + groups * sizeof(float));
+}
+
+bool is_ffn_matrix(const tensor_shape& t) {
+  return t.shape.size() == 2 && t.name.ends_with(".weight") &&
+         (has(t.name, ".mlp.") || has(t.name, ".block_sparse_moe.")) && !has(t.name, ".gate.weight") &&
+         !has(t.name, "shared_expert_gate");
 }
 
 parameter_count count_parameters(const model_config& config) {
@@ -53,7 +57,7 @@ footprint footprint_of(const model_config& config, const gpu::numerics& numerics
   footprint f;
   for (const auto& t : tensors_of(config))
     f.weights += t.shape.size() == 2
-                     ? packed_bytes(packed_type(t.name, numerics), double(t.shape[0]), std::int32_t(t.shape[1]))
+                     ? packed_bytes(packed_type(t, numerics), double(t.shape[0]), std::int32_t(t.shape[1]))
                      : double(elements(t)) * sizeof(float);
   if (config.tie_word_embeddings) f.weights += packed_bytes(numerics.head, config.vocab_size, config.hidden_size);
   const auto kv = gpu::kv_layout::keys_and_values(1, config.num_layers, config.num_kv_heads, config.key_dim(),

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "gpu/dtype.hpp"
+#include "model/family.hpp"
 #include "model/model_config.hpp"
 #include "model/safetensors.hpp"
 
@@ -18,6 +19,9 @@ parameter_count count_parameters(const model_config& config);
 
 /// Bytes of a matrix that is packed at load, its scales with it.
 double packed_bytes(gpu::dtype type, double out, std::int32_t in);
+
+/// Of an expert or a dense layer: what W4A8 has in int4.
+bool is_ffn_matrix(const tensor_shape& t);
 
 struct footprint {
   double weights = 0;      ///< bytes, of all of the model on one worker

@@ -22,5 +22,6 @@ command add_topology(CLI::App& program);
 command add_bench(CLI::App& program);
 command add_make_random(CLI::App& program);
 command add_inspect(CLI::App& program);
+command add_quantize(CLI::App& program);
 
 } // namespace quadrant::bin

@@ -1,11 +1,10 @@
 // quadrant logits: the logits of every position of a prompt, through the same steps as serving; for checks against
 // other programs.
 #include <algorithm>
-#include <cmath>
 #include <cstdio>
 #include <numeric>
 
-#include "actors/bin/answer_queue.hpp"
+#include "actors/bin/all_logits.hpp"
 #include "actors/bin/commands.hpp"
 #include "actors/bin/session.hpp"
 
@@ -64,28 +63,11 @@ void print_table(const std::vector<float>& logits, std::size_t vocabulary) {
 
 result<void> run(const logits_flags& flags) {
   QUADRANT_TRY(auto options, flags.engine.options());
-  actors::generation what;
-  QUADRANT_TRY(what.tokens, parse_tokens(flags.tokens));
-  what.all_logits = true;
-  const auto positions = what.tokens.size();
+  QUADRANT_TRY(auto tokens, parse_tokens(flags.tokens));
   QUADRANT_TRY(const auto engine, actors::engine::start(std::move(options)));
   const bounded_exit bounded;
-  const auto queue = std::make_shared<answer_queue>();
-  const auto id = engine->submit(std::move(what), queue);
-  std::vector<float> logits;
-  for (;;) {
-    const auto event = queue->next(std::chrono::milliseconds(100));
-    if (!event && asked_to_stop()) engine->cancel(id);
-    if (!event) continue;
-    logits.insert(logits.end(), event->logits.begin(), event->logits.end());
-    if (!event->is_end()) continue;
-    if (!event->end) return event->end.error();
-    break;
-  }
+  QUADRANT_TRY(const auto logits, all_logits(*engine, std::move(tokens)));
   const auto vocabulary = std::size_t(engine->config().vocab_size);
-  if (logits.size() != positions * vocabulary) return {errc::cancelled, "stopped before the end"};
-  if (!std::ranges::all_of(logits, [](float x) { return std::isfinite(x); }))
-    return {errc::numeric, "a NaN or Inf reached the logits: the checkpoint may be broken"};
   if (flags.json)
     print_json(logits, vocabulary, flags.full);
   else
