@@ -50,7 +50,7 @@ result<std::vector<float>> logits_of(const std::string& model, const char* preci
 /// What the checkpoint says of a text in bf16, against what its quantised form says of it in W4A8.
 result<void> compare(const quantize_flags& flags) {
   const auto text = read_file(flags.text);
-  if (!text) return {errc::not_found, "cannot read " + flags.text + "; --text wants a file of text"};
+  if (!text) return {errc::not_found, "cannot read " + flags.text};
   QUADRANT_TRY(const auto config, model::read_model_config(flags.from));
   QUADRANT_TRY(const auto words, actors::chat_text::open(flags.from, config));
   auto tokens = words.tokens().encode(*text, model::special_tokens::as_text);
@@ -71,6 +71,8 @@ result<void> compare(const quantize_flags& flags) {
 }
 
 result<void> run(const quantize_flags& flags) {
+  if (!flags.text.empty() && !read_file(flags.text))
+    return {errc::not_found, "cannot read " + flags.text + "; --text wants a file of text"};
   model::quantise_order order{.from = flags.from, .to = flags.to, .done = {}};
   order.done = [&](const model::layer_error& e) {
     progress::clear();
