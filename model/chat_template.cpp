@@ -29,6 +29,8 @@ result<rendered_chat> chat_template::render(const nlohmann::ordered_json& messag
     return {errc::invalid_argument, "chat template variables are to be an object"};
   jinja::environment around;
   around.now = with.now;
+  // Templates ask whether documents are none, not whether they are there.
+  around.variables.emplace_back("documents", value::none());
   // The client's own variables come first, so that they cannot stand in for the others.
   for (const auto& [name, json] : with.extra.items()) {
     QUADRANT_TRY(auto v, value::from_json(json));

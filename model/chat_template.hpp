@@ -41,7 +41,7 @@ public:
     bool add_generation_prompt = true;
     nlohmann::ordered_json tools = nullptr;      ///< a list, or null
     nlohmann::ordered_json extra = nullptr;      ///< an object of further variables from the client, or null
-    std::string bos_token, eos_token;            ///< of tokenizer_config.json; trusted
+    std::string bos_token{}, eos_token{};        ///< of tokenizer_config.json; trusted
     std::chrono::system_clock::time_point now{}; ///< what strftime_now formats, in UTC
   };
 

@@ -57,7 +57,11 @@ enum class statement_kind : std::uint8_t {
   leave_loop,   ///< break
   next_turn,    ///< continue
   scoped,       ///< body, for a tag that only marks it (generation)
+  filtered,     ///< subject, in which `filtered_body` is what body writes
 };
+
+/// The name of a filtered body in its filters' expression; no template can write it.
+inline constexpr const char* filtered_body = "the body of a filter";
 
 struct statement {
   statement_kind kind = statement_kind::text;

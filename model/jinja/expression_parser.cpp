@@ -99,6 +99,14 @@ public:
   node product() { return chain(token_kind::op, {"*", "/", "//", "%"}, &expression_parser::power); }
   node power() { return chain(token_kind::op, {"**"}, &expression_parser::filtered); }
 
+  /// A row of filters, without what they are to filter.
+  node filters() {
+    QUADRANT_TRY(auto e, filter(make(name, tokens_.now().line, filtered_body)));
+    while (tokens_.skip_op("|")) {
+      QUADRANT_TRY(e, filter(std::move(e)));
+    }
+    return e;
+  }
   node filtered() {
     QUADRANT_TRY(auto e, signed_term());
     while (true) {
@@ -308,6 +316,7 @@ private:
 
 result<expression_ref> parse_expression(token_cursor& tokens) { return expression_parser(tokens).any(); }
 result<expression_ref> parse_expressions(token_cursor& tokens) { return expression_parser(tokens).tuple(); }
+result<expression_ref> parse_filters(token_cursor& tokens) { return expression_parser(tokens).filters(); }
 result<expression_ref> parse_unconditional(token_cursor& tokens) { return expression_parser(tokens).either(); }
 
 } // namespace quadrant::model::jinja

@@ -12,6 +12,8 @@ namespace quadrant::model::jinja {
 result<expression_ref> parse_expression(token_cursor& tokens);
 /// One, or a list of them with commas between.
 result<expression_ref> parse_expressions(token_cursor& tokens);
+/// The filters of `{% filter %}`, applied to the name `filtered_body`.
+result<expression_ref> parse_filters(token_cursor& tokens);
 /// One that is no `a if b else c`, for places where an `if` behind it means something else.
 result<expression_ref> parse_unconditional(token_cursor& tokens);
 

@@ -85,6 +85,7 @@ private:
     case statement_kind::leave_loop: return flow::leave_loop;
     case statement_kind::next_turn: return flow::next_turn;
     case statement_kind::scoped: return execute_in(std::make_shared<scope>(current_), s.body);
+    case statement_kind::filtered: return filtered(s);
     }
     return flow::on;
   }
@@ -183,6 +184,17 @@ private:
       return at_line(s.line, "'" + s.names[0] + "' is no namespace: only its attributes can be set");
     target->get<name_space*>()->entries.insert_or_assign(s.names[1], std::move(v));
     return flow::on;
+  }
+
+  [[gnu::noinline]] result<flow> filtered(const statement& s) {
+    auto inner = std::make_shared<scope>(current_);
+    QUADRANT_TRY(auto text, captured(s.body, inner));
+    inner->set(filtered_body, std::move(text));
+    std::swap(current_, inner);
+    const auto v = evaluate(*s.subject);
+    std::swap(current_, inner);
+    if (!v) return v.error();
+    return write(s, *v);
   }
 
   // Expressions

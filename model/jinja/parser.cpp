@@ -68,6 +68,7 @@ private:
     if (tag == "for") return loop(std::move(s));
     if (tag == "set") return assign(std::move(s));
     if (tag == "macro") return macro(std::move(s));
+    if (tag == "filter") return filter(std::move(s));
     if (tag == "break" || tag == "continue") {
       s.kind = tag == "break" ? statement_kind::leave_loop : statement_kind::next_turn;
       QUADRANT_TRY_VOID(tokens_.expect_close());
@@ -81,7 +82,8 @@ private:
     }
     if (tag.starts_with("end") || tag == "else" || tag == "elif")
       return tokens_.fail("tag '" + tag + "' closes nothing");
-    return tokens_.fail("tag '" + tag + "' is not supported; known: if, for, set, macro, break, continue, generation",
+    return tokens_.fail("tag '" + tag +
+                            "' is not supported; known: if, for, set, macro, filter, break, continue, generation",
                         errc::unavailable);
   }
 
@@ -176,6 +178,14 @@ private:
     }
     QUADRANT_TRY_VOID(tokens_.expect_close());
     QUADRANT_TRY(s.body, closed_body("endmacro"));
+    return s;
+  }
+
+  result<statement> filter(statement s) {
+    s.kind = statement_kind::filtered;
+    QUADRANT_TRY(s.subject, parse_filters(tokens_));
+    QUADRANT_TRY_VOID(tokens_.expect_close());
+    QUADRANT_TRY(s.body, closed_body("endfilter"));
     return s;
   }
 

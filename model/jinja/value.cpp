@@ -1,7 +1,9 @@
 #include "model/jinja/value.hpp"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
+#include <cstdio>
 #include <numeric>
 
 #include "model/jinja/strings.hpp"
@@ -17,26 +19,42 @@ constexpr int max_depth = 100; ///< of lists in lists, wherever one is walked
 std::string real_text(double d) {
   if (std::isnan(d)) return "nan";
   if (std::isinf(d)) return d > 0 ? "inf" : "-inf";
-  return json(d).dump();
+  if (const auto size = std::abs(d); size < 1e15 || size >= 1e16) return json(d).dump();
+  char digits[32]; // Python has an exponent from 1e16 on, the JSON library from 1e15
+  const char* end = std::to_chars(digits, digits + sizeof digits, d, std::chars_format::fixed).ptr;
+  const std::string text(digits, std::size_t(end - digits));
+  return text.find('.') == std::string::npos ? text + ".0" : text;
 }
 
 void append_repr(const value& v, marked_text& to, int depth);
+
+/// \x00, \u2028 or \U000e0067
+void append_escape(char32_t code, std::string& to) {
+  char escape[16];
+  const auto* form = code < 0x100 ? "\\x%02x" : code < 0x10000 ? "\\u%04x" : "\\U%08x";
+  std::snprintf(escape, sizeof escape, form, unsigned(code));
+  to += escape;
+}
 
 /// 'like this', as Python writes a string inside a list.
 void append_quoted(const std::string& text, marked_text& to) {
   const char quote = text.find('\'') != std::string::npos && text.find('"') == std::string::npos ? '"' : '\'';
   std::string out(1, quote);
-  for (const char c : text) {
-    if (c == '\n')
+  for (std::size_t i = 0; i < text.size();) {
+    const auto c = utf8::at(text, i);
+    if (c.code == '\n')
       out += "\\n";
-    else if (c == '\r')
+    else if (c.code == '\r')
       out += "\\r";
-    else if (c == '\t')
+    else if (c.code == '\t')
       out += "\\t";
-    else if (c == quote || c == '\\')
-      (out += '\\') += c;
+    else if (c.code == char32_t(quote) || c.code == '\\')
+      (out += '\\') += char(c.code);
+    else if (utf8::is_printable(c.code))
+      out.append(text, i, c.size);
     else
-      out += c;
+      append_escape(c.code, out);
+    i += c.size;
   }
   to.append(out + quote, false);
 }

@@ -98,6 +98,11 @@ bool is_word(char32_t code) noexcept {
          category == UTF8PROC_CATEGORY_PC;
 }
 
+bool is_printable(char32_t code) noexcept {
+  const auto category = utf8proc_category(static_cast<utf8proc_int32_t>(code));
+  return code == ' ' || (category != UTF8PROC_CATEGORY_CN && category < UTF8PROC_CATEGORY_ZS);
+}
+
 char32_t to_upper(char32_t code) noexcept { return char32_t(utf8proc_toupper(utf8proc_int32_t(code))); }
 char32_t to_lower(char32_t code) noexcept { return char32_t(utf8proc_tolower(utf8proc_int32_t(code))); }
 

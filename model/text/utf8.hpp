@@ -36,6 +36,8 @@ std::size_t settled_prefix(std::string_view text) noexcept;
 bool is_space(char32_t code) noexcept;
 /// A letter, mark, decimal digit or connector: what a regex calls \w.
 bool is_word(char32_t code) noexcept;
+/// What Python writes as it is in the repr of a string: the space and all that leaves a mark.
+bool is_printable(char32_t code) noexcept;
 /// The one character that is its other case, or itself.
 char32_t to_upper(char32_t code) noexcept;
 char32_t to_lower(char32_t code) noexcept;

@@ -90,6 +90,7 @@ TEST_CASE("trust goes with each byte, whatever is done to a string") {
   CHECK(marked("{% for k, v in d.items() %}{{ k }}={{ v }}{% endfor %}", extra) == "k[=]v");
   CHECK(marked("{% macro m(a) %}<{{ a }}>{% endmacro %}{{ m(u) ~ m('t') }}", extra) == "[<]ab c[><t>]");
   CHECK(marked("{% set c %}<{{ u }}>{% endset %}{{ c }}", extra) == "[<]ab c[>]");
+  CHECK(marked("{% filter trim | upper %} <{{ u }}> {% endfilter %}", extra) == "[<]AB C[>]");
   CHECK(marked("{% set n = namespace(s='') %}{% for x in list %}{% set n.s = n.s ~ x ~ '.' %}{% endfor %}{{ n.s }}",
                extra) == "x[.]y[.]");
   CHECK(marked("{{ nothing|default('t') }}{{ nothing|default(u) }}", extra) == "[t]ab c");
@@ -105,6 +106,9 @@ TEST_CASE("the client's variables do not stand in for the template's") {
   with.extra = {{"eos_token", "x"}, {"messages", {1}}, {"add_generation_prompt", false}, {"enable_thinking", true}};
   CHECK(text_of("{{ eos_token }}{{ messages|length }}{{ add_generation_prompt }}{{ enable_thinking }}", with) ==
         "</s>5TrueTrue");
+  CHECK(text_of("{{ documents is none }}{{ tools is none }}", with) == "TrueTrue");
+  with.extra = {{"documents", {"x"}}};
+  CHECK(text_of("{{ documents }}", with) == "['x']");
   with.extra = {1};
   CHECK(run("x", ordered_json::array(), with).error().code == errc::invalid_argument);
 }
@@ -141,6 +145,12 @@ TEST_CASE("statements do what Jinja's do") {
         "[12][03][2]");
   CHECK(text_of("{% macro r(n) %}{{ n }}{% if n > 0 %}{{ r(n - 1) }}{% endif %}{% endmacro %}{{ r(3) }}") == "3210");
   CHECK(text_of("{% generation %}x{% endgeneration %}") == "x");
+  CHECK(text_of("{% filter trim %} a {{ 1 }} {% endfilter %}|") == "a 1|");
+  CHECK(
+      text_of(
+          "{% set x = 1 %}{% filter upper | replace('A', 'b' ~ x) %}a{% set x = 2 %}{{ x }}c{% endfilter %}{{ x }}") ==
+      "b22C1");
+  CHECK(text_of("{% filter upper %}a{% filter trim %} b {% endfilter %}{% endfilter %}") == "AB");
 }
 
 TEST_CASE("expressions are Python's") {
@@ -152,6 +162,10 @@ TEST_CASE("expressions are Python's") {
   CHECK(text_of("{{ 'H\u00e9llo'[1:3] }} {{ 'abc'[-1] }} {{ [1, 2, 3][::-1] }} {{ 'abcdef'[4:1:-1] }} {{ [1][5] }}|") ==
         "\u00e9l c [3, 2, 1] edc |");
   CHECK(text_of("{{ [none, true, 1.0, 'a\\'b', {'k': 'v'}] }}") == "[None, True, 1.0, \"a'b\", {'k': 'v'}]");
+  CHECK(text_of("{{ ['\u2028', '\u200d\u00a0e\u0301', '\x7f\U000e0067\u4f60'] }}") ==
+        "['\\u2028', '\\u200d\\xa0e\u0301', '\\x7f\\U000e0067\u4f60']");
+  CHECK(text_of("{{ [1e15, 1234567890123456.5, 9007199254740993.0, 1e16, -1e15, 0.00001] }}") ==
+        "[1000000000000000.0, 1234567890123456.5, 9007199254740992.0, 1e+16, -1000000000000000.0, 1e-05]");
   CHECK(text_of("{{ 'a' 'b' ~ 1 ~ none }}{{ 'ab' * 2 }}{{ [1] + [2] }}") == "ab1Noneabab[1, 2]");
   CHECK(text_of("{{ messages[2].tool_calls[0].function.arguments.b[0] }}{{ messages[-1]['content'][0].text }}") ==
         "1.5part");
@@ -203,6 +217,10 @@ TEST_CASE("an error names its line and its cause") {
   CHECK(parse_error("{% endif %}") == "chat template, line 1: tag 'endif' closes nothing");
   CHECK(parse_error("{{ 1 + }}") == "chat template, line 1: expected an expression, found }}");
   CHECK(parse_error("{{ (1] }}") == "chat template, line 1: unexpected ']'");
+  CHECK(parse_error("{% filter trim %}a") ==
+        "chat template, line 1: expected {% endfilter %}, found the end of the template");
+  CHECK(chat_template::parse("{% filter nope %}{% endfilter %}").error().message ==
+        "chat template, line 1: filter 'nope' is not supported");
   CHECK(chat_template::parse("{% include 'x' %}").error().code == errc::unavailable);
   CHECK(chat_template::parse("{{ x|nope }}").error().message ==
         "chat template, line 1: filter 'nope' is not supported");
