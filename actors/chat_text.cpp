@@ -1,60 +1,27 @@
 #include "actors/chat_text.hpp"
 
 #include <algorithm>
-#include <optional>
-#include <string>
 
+#include "actors/checkpoint_template.hpp"
 #include "config/file.hpp"
-#include "model/chat_template.hpp"
 #include "model/json_fields.hpp"
 
 namespace quadrant::actors {
 
 struct chat_text::parts {
   model::tokenizer tokens;
-  std::optional<model::chat_template> shape;
-  std::string bos_token, eos_token, directory;
+  checkpoint_template shape;
   std::vector<std::int32_t> stop_tokens;
   gpu::sampling sampling;
 };
 
 namespace {
 
-/// An empty object where there is no such file.
-result<nlohmann::json> read_object(const std::filesystem::path& file) {
-  const auto text = read_file(file);
-  if (!text) return nlohmann::json::object();
-  auto json = nlohmann::json::parse(*text, nullptr, false);
-  if (!json.is_object()) return {errc::corrupt, file.string() + " is not a JSON object"};
-  return json;
-}
-
-/// A token is named by its text, or by an object that holds it.
-std::string token_of(const nlohmann::json& config, const char* key) {
-  const auto found = config.find(key);
-  if (found == config.end()) return {};
-  if (found->is_string()) return found->get<std::string>();
-  if (found->is_object() && found->contains("content") && found->at("content").is_string())
-    return found->at("content").get<std::string>();
-  return {};
-}
-
-/// One template, or a list of named ones of which `default` is for chats.
-std::optional<std::string> template_of(const nlohmann::json& config) {
-  const auto found = config.find("chat_template");
-  if (found == config.end()) return std::nullopt;
-  if (found->is_string()) return found->get<std::string>();
-  if (!found->is_array()) return std::nullopt;
-  for (const auto& one : *found)
-    if (one.is_object() && one.value("name", nlohmann::json()) == "default" && one.contains("template") &&
-        one.at("template").is_string())
-      return one.at("template").get<std::string>();
-  return std::nullopt;
-}
-
 result<gpu::sampling> read_sampling(const std::filesystem::path& file) {
-  QUADRANT_TRY(const auto json, read_object(file));
   const auto name = file.string();
+  const auto text = read_file(file);
+  const auto json = text ? nlohmann::json::parse(*text, nullptr, false) : nlohmann::json::object();
+  if (!json.is_object()) return {errc::corrupt, name + " is not a JSON object"};
   model::json_fields fields(json, name);
   gpu::sampling s;
   s.temperature = fields.boolean("do_sample", true) ? float(fields.real("temperature", 0, 100, 1)) : 0.0f;
@@ -69,41 +36,22 @@ result<gpu::sampling> read_sampling(const std::filesystem::path& file) {
 
 result<chat_text> chat_text::open(const std::filesystem::path& directory, const model::model_config& config) {
   QUADRANT_TRY(auto tokens, model::tokenizer::open(directory));
-  QUADRANT_TRY(const auto settings, read_object(directory / "tokenizer_config.json"));
+  QUADRANT_TRY(auto shape, checkpoint_template::open(directory));
   QUADRANT_TRY(const auto sampling, read_sampling(directory / "generation_config.json"));
-
-  std::optional<model::chat_template> shape;
-  auto source = read_file(directory / "chat_template.jinja");
-  if (!source) source = template_of(settings);
-  if (source) {
-    auto parsed = model::chat_template::parse(std::move(*source));
-    if (!parsed)
-      return {parsed.error().code, "the chat template of " + directory.string() + ": " + parsed.error().message};
-    shape = std::move(parsed).value();
-  }
-
   parts p{.tokens = std::move(tokens),
           .shape = std::move(shape),
-          .bos_token = token_of(settings, "bos_token"),
-          .eos_token = token_of(settings, "eos_token"),
-          .directory = directory.string(),
           .stop_tokens = config.eos_token_ids,
           .sampling = sampling};
-  if (const auto eos = p.tokens.id_of(p.eos_token);
-      eos && !p.eos_token.empty() && std::ranges::find(p.stop_tokens, *eos) == p.stop_tokens.end())
+  const auto& eos_token = p.shape.eos_token();
+  if (const auto eos = p.tokens.id_of(eos_token);
+      eos && !eos_token.empty() && std::ranges::find(p.stop_tokens, *eos) == p.stop_tokens.end())
     p.stop_tokens.push_back(*eos);
   return chat_text(std::make_shared<const parts>(std::move(p)));
 }
 
 result<std::vector<std::int32_t>> chat_text::chat_prompt(const nlohmann::ordered_json& messages,
-                                                         std::chrono::system_clock::time_point now) const {
-  if (!parts_->shape)
-    return {errc::invalid_argument,
-            "the model has no chat template (chat_template.jinja, or chat_template in tokenizer_config.json, of " +
-                parts_->directory + ")"};
-  QUADRANT_TRY(
-      const auto chat,
-      parts_->shape->render(messages, {.bos_token = parts_->bos_token, .eos_token = parts_->eos_token, .now = now}));
+                                                         model::chat_template::options with) const {
+  QUADRANT_TRY(const auto chat, parts_->shape.render(messages, std::move(with)));
   return parts_->tokens.encode_spans(chat.spans());
 }
 

@@ -17,6 +17,7 @@
 
 #include "config/result.hpp"
 #include "gpu/ops.hpp"
+#include "model/chat_template.hpp"
 #include "model/model_config.hpp"
 #include "model/tokenizer.hpp"
 
@@ -24,16 +25,16 @@ namespace quadrant::actors {
 
 class chat_text {
 public:
-  /// The template is chat_template.jinja, or the chat_template of tokenizer_config.json; a model may have none.
+  /// A model may have no template (checkpoint_template.hpp says where one is sought).
   /// Errors  errc::not_found: no tokenizer.json; errc::corrupt, errc::unavailable, errc::invalid_argument: file and
   /// what is wrong in it
   static result<chat_text> open(const std::filesystem::path& directory, const model::model_config& config);
 
-  /// messages: a list of {"role", "content"}, as the template expects them.
+  /// messages: a list of {"role", "content"}, as the template expects them. Of `with`, the tokens are the model's.
   /// Errors  errc::invalid_argument: the template does not take them, or the model has no template
-  [[nodiscard]] result<std::vector<std::int32_t>>
-  chat_prompt(const nlohmann::ordered_json& messages,
-              std::chrono::system_clock::time_point now = std::chrono::system_clock::now()) const;
+  [[nodiscard]] result<std::vector<std::int32_t>> chat_prompt(const nlohmann::ordered_json& messages,
+                                                              model::chat_template::options with = {
+                                                                  .now = std::chrono::system_clock::now()}) const;
   /// The prompt of a conversation that one user message opens.
   [[nodiscard]] result<std::vector<std::int32_t>> prompt(std::string_view user_message) const;
 

@@ -83,6 +83,11 @@ TEST_CASE("a template comes from its own file, from a list, or from the tokenize
       "tokenizer_config.json",
       R"({"chat_template": [{"name": "tool_use", "template": "no"}, {"name": "default", "template": "two {{ messages[0]['content'] }}"}]})");
   CHECK(d.prompt() == "two x");
+  const auto text = d.open();
+  REQUIRE(text);
+  const auto asked = text->chat_prompt(nlohmann::ordered_json::array(), {.tools = nlohmann::ordered_json::array()});
+  REQUIRE(asked);
+  CHECK(text->tokens().decode(*asked, false) == "no");
   d.put("chat_template.jinja", "three {{ messages[0]['content'] }}");
   CHECK(d.prompt() == "three x");
 }
