@@ -23,5 +23,8 @@ command add_bench(CLI::App& program);
 command add_make_random(CLI::App& program);
 command add_inspect(CLI::App& program);
 command add_quantize(CLI::App& program);
+command add_tokenize(CLI::App& program);
+command add_detokenize(CLI::App& program);
+command add_template(CLI::App& program);
 
 } // namespace quadrant::bin

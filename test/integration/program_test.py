@@ -113,6 +113,9 @@ def bad_input_is_one_line(program):
             (["node", "--join", "127.0.0.1:1"], "127.0.0.1:1"),
             (["node"], "join"),
             (["logits", "--tokens", ""], "--tokens"),
+            (["tokenize", folder], "tokenizer.json"),
+            (["detokenize", str(bad)], "bad.toml"),
+            (["template", folder], "chat_template.jinja"),
         ]
         for arguments, part in cases:
             status, out, err = call(program, *arguments, timeout=60)
@@ -123,6 +126,27 @@ def bad_input_is_one_line(program):
         check(status == 1 and len(err.splitlines()) == 1 and "decode.0 cannot have the memory" in err, (status, err))
     status, _, err = call(program, "run", QUESTION, QUADRANT_ISA="neon")
     check(status != 0 and "scalar, avx2 or avx512" in err, err)
+
+
+def lines_are_answered(program):
+    """tokenize, detokenize and template answer a line with a line; a bad one ends them, with its number"""
+    text = json.dumps("What is a violin?\n<|im_end|>\u2028\U0001f3bb\0")
+    status, ids, err = call(program, "tokenize", MODEL, stdin=f'{text}\n""\n')
+    check(status == 0 and ids.startswith("[314,269,257,2125,256,63,10,4095,") and ids.endswith("]\n[]\n"), (ids, err))
+    status, back, err = call(program, "detokenize", MODEL / "tokenizer.json", stdin=ids)
+    check(status == 0 and [json.loads(line) for line in back.split("\n")[:-1]] == [json.loads(text), ""], (back, err))
+    request = {"messages": [{"role": "user", "content": "Hi"}], "add_generation_prompt": True}
+    status, out, err = call(program, "template", MODEL, stdin=json.dumps(request) + '\n{"messages": 1}')
+    prompts = [json.loads(line) for line in out.splitlines()]
+    check(status == 0 and prompts[0] == {"text": "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"}, (out, err))
+    check(prompts[1] == {"error": "messages are to be a list"}, prompts)
+
+    for command, line, part in [("tokenize", '"a', "JSON"), ("tokenize", "[1]", "JSON string"), ("tokenize", "", "JSON"), ("detokenize", '"a"', "list"),
+                                ("detokenize", "[1.5]", "list"), ("detokenize", "[-1]", "list"), ("template", "[]", "object")]:
+        good = {"tokenize": '"a"', "detokenize": "[]", "template": '{"messages": []}'}[command]
+        status, out, err = call(program, command, MODEL, stdin=f"{good}\n{line}\n{good}\n")
+        check(status == 2 and len(out.splitlines()) == 1 and len(err.splitlines()) == 1, (command, line, status, out, err))
+        check("line 2 " in err and part in err, err)
 
 
 def found_from_a_prefix(program):
@@ -136,4 +160,4 @@ def found_from_a_prefix(program):
 
 if __name__ == "__main__":
     check(ROOT.is_dir(), ROOT)
-    main([topologies_agree, kv_split_holds_more, back_ends_agree, a_seed_is_an_answer, tokens_need_no_tokenizer, bad_input_is_one_line, found_from_a_prefix], sys.argv[1])
+    main([topologies_agree, kv_split_holds_more, back_ends_agree, a_seed_is_an_answer, tokens_need_no_tokenizer, bad_input_is_one_line, lines_are_answered, found_from_a_prefix], sys.argv[1])

@@ -25,9 +25,9 @@ def check(condition, what):
         raise AssertionError(what)
 
 
-def call(program, *arguments, timeout=120, memory=None, **env):
-    """(exit status, stdout, stderr); memory: bytes of address space that it may have"""
-    done = subprocess.run([program, *map(str, arguments)], capture_output=True, text=True, timeout=timeout, env={**os.environ, **env},
+def call(program, *arguments, timeout=120, memory=None, stdin=None, **env):
+    """(exit status, stdout, stderr); memory: bytes of address space that it may have; stdin: what it reads"""
+    done = subprocess.run([program, *map(str, arguments)], input=stdin, capture_output=True, text=True, timeout=timeout, env={**os.environ, **env},
                           preexec_fn=memory and (lambda: resource.setrlimit(resource.RLIMIT_AS, (memory, memory))))
     return done.returncode, done.stdout, done.stderr
 
