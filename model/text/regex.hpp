@@ -2,6 +2,7 @@
 // Threads any, after compile; a scan has one owner
 #pragma once
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string_view>
 
@@ -14,8 +15,10 @@ namespace quadrant::model {
 
 class regex {
 public:
-  /// Errors  errc::unavailable: not a pattern that PCRE2 knows
+  /// Errors  errc::unavailable: a pattern that PCRE2 does not know, or does not read as Oniguruma would
   static result<regex> compile(std::string_view pattern);
+  /// Matches `text` itself, which is not empty.
+  static result<regex> literal(std::string_view text);
 
   struct match {
     std::size_t begin = 0, end = 0;
@@ -37,6 +40,8 @@ public:
   };
 
 private:
+  static result<regex> compile_as(std::string_view pattern, std::uint32_t options);
+
   struct free_code {
     void operator()(pcre2_real_code_8* code) const noexcept;
   };
