@@ -60,7 +60,9 @@ result<std::vector<std::int32_t>> chat_text::prompt(std::string_view user_messag
   return chat_prompt(nlohmann::ordered_json::array({std::move(message)}));
 }
 
-model::token_decoder chat_text::decoder() const { return model::token_decoder(parts_->tokens); }
+model::token_decoder chat_text::decoder(model::text_start start) const {
+  return model::token_decoder(parts_->tokens, /*skip_special=*/true, start);
+}
 const model::tokenizer& chat_text::tokens() const { return parts_->tokens; }
 const std::vector<std::int32_t>& chat_text::stop_tokens() const { return parts_->stop_tokens; }
 const gpu::sampling& chat_text::sampling() const { return parts_->sampling; }

@@ -38,8 +38,9 @@ public:
   /// The prompt of a conversation that one user message opens.
   [[nodiscard]] result<std::vector<std::int32_t>> prompt(std::string_view user_message) const;
 
-  /// The text of one token stream, control tokens left out. This object, or a copy of it, outlives the decoder.
-  [[nodiscard]] model::token_decoder decoder() const;
+  /// The text of one token stream, control tokens left out: an answer, or what continues a prompt that was no chat. This
+  /// object, or a copy of it, outlives the decoder.
+  [[nodiscard]] model::token_decoder decoder(model::text_start start = model::text_start::own) const;
   [[nodiscard]] const model::tokenizer& tokens() const;
 
   /// The ids that end an answer: eos ids of the configuration, and the tokenizer's eos token.

@@ -43,7 +43,7 @@ result<std::optional<model::chat_template>> parsed(std::optional<std::string> so
   if (!source) return std::optional<model::chat_template>();
   auto made = model::chat_template::parse(*std::move(source));
   if (!made) return {made.error().code, "the chat template of " + place + ": " + made.error().message};
-  return std::optional(*std::move(made));
+  return std::optional(std::move(made).value());
 }
 
 } // namespace

@@ -1,11 +1,11 @@
-// model/tokenizer.hpp: byte-level BPE as a Hugging Face tokenizer.json describes it.
+// model/tokenizer.hpp: BPE as a Hugging Face tokenizer.json describes it.
 //
-//   text -> added tokens cut out -> NFC -> regex pieces -> bytes merged by rank -> ids
+//   text -> added tokens cut out -> normalised -> pieces -> bytes or characters merged by rank -> ids
 //
 // A control token is an added token that is special, or is written <|like this|>. Text of a client never becomes one.
 // Units   text is UTF-8 (invalid bytes count as U+FFFD); an id is a row of the embedding
 // Errors  open, parse: errc::not_found; errc::corrupt: file and what is wrong; errc::unavailable: a kind of tokenizer
-//         that is not byte-level BPE, or a part not known here. encode and decode cannot fail.
+//         that is not BPE, or a part not known here. encode and decode cannot fail.
 // Threads any, after parse
 #pragma once
 #include <cstddef>
@@ -43,27 +43,34 @@ public:
   /// Not framed: a chat template writes its own bos.
   [[nodiscard]] std::vector<std::int32_t> encode_spans(std::span<const text_span> spans) const;
 
-  /// UTF-8 text; bytes that form no character become U+FFFD, ids outside the vocabulary become nothing.
+  /// UTF-8 text; bytes that form no character become U+FFFD, ids outside the vocabulary become nothing. Where encoding
+  /// puts a space in front of a text, decoding takes one away.
   [[nodiscard]] std::string decode(std::span<const std::int32_t> ids, bool skip_special) const;
-  /// The bytes of one id: part of a character, perhaps. Valid as long as the tokenizer.
+  /// What one id says within a text: part of a character, perhaps. Valid as long as the tokenizer.
   [[nodiscard]] std::string_view bytes_of(std::int32_t id) const noexcept;
 
   [[nodiscard]] std::int32_t vocab_size() const noexcept; ///< largest id + 1
-  /// Of an added token by its content, else of a vocabulary entry by its bytes.
+  /// Of an added token by its content, else of a vocabulary entry by what becomes it.
   [[nodiscard]] std::optional<std::int32_t> id_of(std::string_view token) const;
   [[nodiscard]] bool is_special(std::int32_t id) const noexcept; ///< what decode skips
   [[nodiscard]] bool is_control(std::int32_t id) const noexcept; ///< what client text never becomes
 
 private:
+  friend class token_decoder;
   explicit tokenizer(std::shared_ptr<const tokenizer_parts> parts) : parts_(std::move(parts)) {}
   std::shared_ptr<const tokenizer_parts> parts_;
+};
+
+enum class text_start : std::uint8_t {
+  own,      ///< a stream is a text of its own: joined, it is what decode gives
+  continued ///< it goes on with another, and keeps the space that it begins with
 };
 
 /// The text of one token stream, in whole characters only. The tokenizer outlives it.
 /// Threads one owner
 class token_decoder {
 public:
-  explicit token_decoder(const tokenizer& t, bool skip_special = true) : tokenizer_(&t), skip_special_(skip_special) {}
+  explicit token_decoder(const tokenizer& t, bool skip_special = true, text_start start = text_start::own);
 
   /// The characters that `id` completes; often none.
   [[nodiscard]] std::string push(std::int32_t id);
@@ -73,6 +80,7 @@ public:
 private:
   const tokenizer* tokenizer_;
   bool skip_special_;
+  std::size_t lead_;    ///< spaces that are still to be taken away
   std::string pending_; ///< the start of a character, at most 3 bytes
 };
 

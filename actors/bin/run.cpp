@@ -112,8 +112,9 @@ result<int> run(const run_flags& flags) {
   const auto queue = std::make_shared<answer_queue>();
   const auto asked_ns = steady_clock::monotonic_ns();
   const auto id = engine->submit(std::move(what), queue);
+  const auto start = flags.tokens.empty() ? model::text_start::own : model::text_start::continued;
   const auto a =
-      take_answer(*engine, id, *queue, text ? std::optional(text->decoder()) : std::nullopt, asked_ns, flags.json);
+      take_answer(*engine, id, *queue, text ? std::optional(text->decoder(start)) : std::nullopt, asked_ns, flags.json);
   if (!flags.json && !a.text.empty()) std::printf("\n");
   if (!a.end) return a.end.error();
 

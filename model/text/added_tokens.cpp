@@ -42,10 +42,8 @@ const token_finder::entry* token_finder::longest_at(const marked_text& marked, s
   auto first = entries_.begin(), last = entries_.end();
   // Each round keeps the entries that agree with the text in one more byte.
   for (std::size_t depth = 0; first != last; ++depth) {
-    for (; first != last && first->content.size() == depth; ++first) {
-      const bool counts = !first->token.is_control() || marked.trust.trusted(at, at + depth);
-      if (counts && (!first->token.single_word || stands_alone(text, at, at + depth))) longest = &*first;
-    }
+    for (; first != last && first->content.size() == depth; ++first)
+      if (!first->token.is_control() || marked.trust.trusted(at, at + depth)) longest = &*first;
     if (first == last || at + depth >= text.size()) break;
     const auto letter = static_cast<unsigned char>(text[at + depth]);
     const auto letter_of = [depth](const entry& e) { return static_cast<unsigned char>(e.content[depth]); };
@@ -63,6 +61,10 @@ std::optional<token_finder::match> token_finder::next(const marked_text& marked,
     const auto* found = longest_at(marked, at);
     if (found == nullptr) continue;
     match m{at, at + found->content.size(), found->token.id};
+    if (found->token.single_word && !stands_alone(text, m.begin, m.end)) {
+      at = m.end - 1;
+      continue;
+    }
     if (found->token.strip_left)
       for (utf8::character c; m.begin > from && utf8::is_space((c = before(text, m.begin)).code);) m.begin -= c.size;
     if (found->token.strip_right)

@@ -35,7 +35,8 @@ public:
     std::size_t begin, end;
     std::int32_t id;
   };
-  /// The leftmost token at or after `from`; of several there, the longest that counts.
+  /// The leftmost token at or after `from`; of several there, the longest that counts. Where that is not to be in a word,
+  /// but is, there is none up to its end.
   [[nodiscard]] std::optional<match> next(const marked_text& text, std::size_t from) const;
 
 private:

@@ -1,13 +1,14 @@
 // model/text/tokenizer_file.hpp: a tokenizer.json, taken apart.
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <string_view>
 #include <vector>
 
 #include "config/result.hpp"
 #include "model/text/added_tokens.hpp"
 #include "model/text/bpe.hpp"
-#include "model/text/pretokenizer.hpp"
+#include "model/text/tokenizer_stages.hpp"
 #include "model/text/vocabulary.hpp"
 
 namespace quadrant::model {
@@ -16,10 +17,13 @@ struct tokenizer_parts {
   vocabulary words;               ///< added tokens too, by id; those that text may not become are hidden
   std::vector<added_token> added; ///< sorted by id
   token_finder before_normalisation, after_normalisation;
-  bool normalises = false; ///< to NFC
-  pretokenizer cutter;
+  normaliser normal;
+  cutting pieces;
   bpe merges;
-  std::vector<std::int32_t> prefix, suffix; ///< of a prompt, from the post-processor
+  bool unknown_is_control = false; ///< what the vocabulary lacks is a control token
+  prompt_frame frame;              ///< of a prompt
+  decoding spoken;
+  std::optional<vocabulary> spoken_words; ///< what tokens say, by id, where that is not what `words` has
 
   [[nodiscard]] const added_token* find_added(std::int32_t id) const noexcept;
 };

@@ -29,9 +29,11 @@ public:
     else
       runs_.push_back({this->size() + size, trusted});
   }
-  void append(const trust_map& other) {
-    std::size_t begin = 0;
-    for (const auto& r : other.runs_) append(r.end - begin, r.trusted), begin = r.end;
+  void append(const trust_map& other) { append(other, 0, other.size()); }
+  /// The bytes [begin, end) of `other`.
+  void append(const trust_map& other, std::size_t begin, std::size_t end) {
+    for (auto r = other.run_at(begin); begin < end && r != other.runs_.end(); begin = r->end, ++r)
+      append(std::min(end, r->end) - begin, r->trusted);
   }
 
   [[nodiscard]] std::size_t size() const noexcept { return runs_.empty() ? 0 : runs_.back().end; }
@@ -45,8 +47,7 @@ public:
   /// The map of the bytes [begin, end).
   [[nodiscard]] trust_map part(std::size_t begin, std::size_t end) const {
     trust_map out;
-    for (auto r = run_at(begin); begin < end && r != runs_.end(); begin = r->end, ++r)
-      out.append(std::min(end, r->end) - begin, r->trusted);
+    out.append(*this, begin, end);
     return out;
   }
   friend bool operator==(const trust_map&, const trust_map&) = default;
@@ -65,6 +66,10 @@ struct marked_text {
 
   void append(std::string_view more, bool trusted) { text += more, trust.append(more.size(), trusted); }
   void append(const marked_text& more) { text += more.text, trust.append(more.trust); }
+  /// The bytes [begin, end) of `more`.
+  void append(const marked_text& more, std::size_t begin, std::size_t end) {
+    text.append(more.text, begin, end - begin), trust.append(more.trust, begin, end);
+  }
   [[nodiscard]] marked_text part(std::size_t begin, std::size_t end) const {
     return {text.substr(begin, end - begin), trust.part(begin, end)};
   }

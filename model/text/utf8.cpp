@@ -94,8 +94,11 @@ bool is_space(char32_t c) noexcept {
 
 bool is_word(char32_t code) noexcept {
   const auto category = utf8proc_category(static_cast<utf8proc_int32_t>(code));
+  const bool is_joiner = code == 0x200C || code == 0x200D;
+  const bool is_letter_in_frame = (code >= 0x24B6 && code <= 0x24E9) || (code >= 0x1F130 && code <= 0x1F149) ||
+                                  (code >= 0x1F150 && code <= 0x1F169) || (code >= 0x1F170 && code <= 0x1F189);
   return (category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_ND) || category == UTF8PROC_CATEGORY_NL ||
-         category == UTF8PROC_CATEGORY_PC;
+         category == UTF8PROC_CATEGORY_PC || is_joiner || is_letter_in_frame;
 }
 
 bool is_printable(char32_t code) noexcept {

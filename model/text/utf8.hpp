@@ -34,7 +34,7 @@ std::size_t settled_prefix(std::string_view text) noexcept;
 
 /// Unicode White_Space.
 bool is_space(char32_t code) noexcept;
-/// A letter, mark, decimal digit or connector: what a regex calls \w.
+/// A letter, mark, decimal digit, connector or joiner: what a regex calls \w.
 bool is_word(char32_t code) noexcept;
 /// What Python writes as it is in the repr of a string: the space and all that leaves a mark.
 bool is_printable(char32_t code) noexcept;

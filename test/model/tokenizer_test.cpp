@@ -139,7 +139,9 @@ TEST_CASE("bytes that a vocabulary lacks never become a control token") {
   file["model"]["merges"] = kept;
   for (const auto& token : file["added_tokens"]) {
     file["model"]["unk_token"] = token["content"];
-    CHECK(tokenizer::parse(file.dump(), "t.json")->encode("a", special_tokens::as_text).empty());
+    const auto t = tokenizer::parse(file.dump(), "t.json");
+    CHECK(t->encode("a", special_tokens::as_text).empty());
+    CHECK(t->encode("a", special_tokens::parse) == ids{token["id"].get<int>()});
   }
   file["model"]["unk_token"] = "b";
   CHECK(tokenizer::parse(file.dump(), "t.json")->encode("a", special_tokens::as_text) == ids{words["b"].get<int>()});
@@ -165,7 +167,7 @@ TEST_CASE("a tokenizer.json that is wrong, or of another kind, is one line that 
   CHECK(says(refusal("text", errc::corrupt), "not a JSON object"));
   CHECK(says(refusal(changed("/model/type", "Unigram"), errc::unavailable), "known: BPE"));
   CHECK(says(refusal(changed("/model/type", std::string(5000, '\n')), errc::unavailable), "known: BPE"));
-  CHECK(says(refusal(changed("/model/byte_fallback", true), errc::unavailable), "byte_fallback"));
+  CHECK(tokenizer::parse(changed("/model/byte_fallback", true).dump(), "t.json").ok()); // it has every byte
   CHECK(says(refusal(changed("/model/vocab", json::array()), errc::corrupt), "model.vocab"));
   CHECK(says(refusal(changed("/model/vocab/a", -1), errc::corrupt), "has id -1"));
   CHECK(says(refusal(changed("/model/vocab/a", 1), errc::corrupt), "used twice"));
@@ -175,6 +177,9 @@ TEST_CASE("a tokenizer.json that is wrong, or of another kind, is one line that 
   CHECK(says(refusal(changed("/added_tokens/0/id", "x"), errc::corrupt), "no id or no content"));
   CHECK(says(refusal(changed("/added_tokens/0/id", 4095), errc::corrupt), "two added tokens"));
   CHECK(says(refusal(changed("/normalizer/type", "Lowercase"), errc::unavailable), "known: NFC"));
+  CHECK(says(refusal(changed("/normalizer", {{"type", "Replace"}, {"content", "x"}}), errc::corrupt), "no pattern"));
+  CHECK(says(refusal(changed("/normalizer", {{"type", "Prepend"}, {"prepend", std::string(1000, 'x')}}), errc::corrupt),
+             "longer than 256 bytes"));
   CHECK(says(refusal(changed("/pre_tokenizer", nullptr), errc::unavailable), "ByteLevel"));
   CHECK(says(refusal(changed("/pre_tokenizer/pretokenizers/0/pattern/Regex", "(\n"), errc::unavailable), "regex"));
   CHECK(says(refusal(changed("/decoder/type", "Metaspace"), errc::unavailable), "decoder"));
@@ -183,6 +188,14 @@ TEST_CASE("a tokenizer.json that is wrong, or of another kind, is one line that 
       R"({"model": {"type": "BPE", "vocab": {"a": )" + std::string(300000, '[') + std::string(300000, ']') + "}}}";
   CHECK(says(tokenizer::parse(deep, "t.json").error().message, "token \"a\" has id a"));
   CHECK(tokenizer::open("/no/such/folder").error().code == errc::not_found);
+}
+
+TEST_CASE("of a merge that is there twice the last rank stands") {
+  auto file = default_file();
+  file["model"]["merges"] = {"i n", "n g", "i n"};
+  const auto t = tokenizer::parse(file.dump(), "t.json");
+  REQUIRE_MESSAGE(t.ok(), t.error().message);
+  CHECK(t->encode("ing", special_tokens::parse) == ids{'i', *t->id_of("ng")}); // not "in", "g"
 }
 
 TEST_CASE("a post-processor frames a prompt, and not a chat") {
