@@ -57,7 +57,7 @@ private:
   std::deque<std::pair<msg::reserve, request_actor>> waiting_;
   std::vector<decode_actor> followers_;
   std::vector<gap_meter> gaps_;        ///< by micro-batch
-  std::int64_t last_hand_over_ns_ = 0; ///< from the end of a prompt's prefill to its first step
+  std::int64_t last_hand_over_ns_ = 0; ///< from the end of a prompt's prefill, on this machine, to its first step
 };
 
 } // namespace quadrant::actors

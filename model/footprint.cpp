@@ -4,6 +4,7 @@
 
 #include "gpu/kv_layout.hpp"
 #include "gpu/packed_weight.hpp"
+#include "model/tensor_reader.hpp"
 #include "model/weights.hpp"
 
 namespace quadrant::model {
@@ -67,15 +68,20 @@ footprint footprint_of(const model_config& config, const gpu::numerics& numerics
 }
 
 std::vector<std::string> check_tensors(const checkpoint_files& files, const model_config& config, std::size_t most) {
+  const tensor_reader reader(files);
   std::vector<std::string> wrong;
   for (const auto& t : tensors_of(config)) {
     if (wrong.size() == most) break;
-    if (files.find(t.name + "_packed").ok()) continue; // the reader checks it
     const auto found = files.find(t.name);
-    if (!found)
-      wrong.push_back(found.error().message);
-    else if (found->shape != t.shape)
+    if (found.ok() && found->shape != t.shape) {
       wrong.push_back("tensor " + t.name + ": its shape is not what config.json says");
+    } else if (t.shape.size() == 2) { // in whatever form
+      const auto linear = t.name.substr(0, t.name.rfind('.'));
+      if (const auto matrix = reader.matrix(linear, t.shape[0], t.shape[1]); !matrix)
+        wrong.push_back(matrix.error().message);
+    } else if (!found) {
+      wrong.push_back(found.error().message);
+    }
   }
   return wrong;
 }

@@ -43,14 +43,16 @@ float error_of(std::span<const float> w, float scale) {
 
 struct errors {
   double squared = 0, unclipped = 0, weights = 0;
+  bool finite = true;
 };
 
 /// One group: its scale as bf16, its nibbles.
 std::uint16_t quantise_group(std::span<const float> w, std::uint8_t* q, errors& e) {
-  float amax = 0;
-  for (const float x : w) amax = std::max(amax, std::fabs(x));
+  float amax = 0, rest = 0; // rest: 0, or NaN for ever
+  for (const float x : w) amax = std::max(amax, std::fabs(x)), rest += x - x;
+  if (!(rest == 0)) e.finite = false;
   auto scale_of = [&](float clip) { return gpu::from_bf16(gpu::to_bf16(clip * amax / 7)); };
-  if (!(scale_of(1) > 0)) { // all zero, or next to it
+  if (!(scale_of(1) > 0) || !e.finite) { // all zero, or next to it
     std::fill_n(q, w.size(), std::uint8_t{8});
     return 0;
   }
@@ -95,7 +97,10 @@ packed_matrix pack(const stored_matrix& from, std::int64_t out, std::int64_t in,
         to.words[std::size_t(r * (in / 8) + i / 8)] |= std::uint32_t(q[std::size_t(i)]) << (4 * (i % 8));
     }
   });
-  for (const auto& e : of_row) all.squared += e.squared, all.unclipped += e.unclipped, all.weights += e.weights;
+  for (const auto& e : of_row) {
+    all.squared += e.squared, all.unclipped += e.unclipped, all.weights += e.weights;
+    all.finite = all.finite && e.finite;
+  }
   return to;
 }
 
@@ -185,6 +190,7 @@ private:
       const auto out = t.shape[0], in = t.shape[1] * 8;
       QUADRANT_TRY(const auto matrix, tensor_reader(files_).matrix(linear, out, in));
       matrix_ = pack(matrix, out, in, group_, team_, sums_);
+      if (!sums_.finite) return {errc::invalid_argument, "tensor " + linear + ": holds a NaN or Inf"};
       files_.forget(matrix.bytes(0, out));
       error_.layer = layer_of(t.name);
       error_.weights += out * in;

@@ -67,6 +67,18 @@ void turn(const shard& s, const step_env& e, gpu::team& team, const layer_weight
 
 } // namespace
 
+void input_norm(const shard& s, const step_env& e, gpu::team& team, const layer_weights& w, bool round_bf16) {
+  auto& f = *e.f;
+  e.ops->rms_norm(team, {.x = f.x,
+                         .weight = w.input_norm->data(),
+                         .eps = s.config.rms_norm_eps,
+                         .rows = f.tokens,
+                         .cols = s.config.hidden_size,
+                         .round_bf16 = round_bf16,
+                         .f = f.act.f,
+                         .out = f.act.q ? f.act.from_row(0) : gpu::act_view{}});
+}
+
 void program_writer::attention(std::int32_t layer) {
   s_.config.is_latent() ? project_latent(layer) : project(layer);
   append_and_attend(layer);
@@ -78,17 +90,9 @@ void program_writer::project(std::int32_t layer) {
   const auto& w = s_.weights.layers[std::size_t(layer)];
   compute("qkv", [&s = s_, &w, bf16 = bf16_](env e, gpu::team& team) {
     auto& f = *e.f;
-    const auto& c = s.config;
     const auto stride = qkv_stride(s);
     prefetch(e, team, *w.qkv, f.tokens);
-    e.ops->rms_norm(team, {.x = f.x,
-                           .weight = w.input_norm->data(),
-                           .eps = c.rms_norm_eps,
-                           .rows = f.tokens,
-                           .cols = c.hidden_size,
-                           .round_bf16 = bf16,
-                           .f = f.act.f,
-                           .out = f.act.q ? f.act.from_row(0) : gpu::act_view{}});
+    input_norm(s, e, team, w, bf16);
     e.ops->linear(team, {.x = f.act.from_row(0),
                          .rows = f.tokens,
                          .weight = w.qkv.get(),
@@ -97,7 +101,7 @@ void program_writer::project(std::int32_t layer) {
                          .y = f.qkv,
                          .y_stride = stride});
     prefetch(e, team, *w.o, f.tokens);
-    if (c.norm == qk_norm::width) normalise_width(s, e, team, w);
+    if (s.config.norm == qk_norm::width) normalise_width(s, e, team, w);
     turn(s, e, team, w, bf16);
   });
 }

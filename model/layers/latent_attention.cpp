@@ -70,14 +70,7 @@ void program_writer::project_latent(std::int32_t layer) {
     auto& f = *e.f;
     const auto& c = s.config;
     const auto& l = c.latent;
-    e.ops->rms_norm(team, {.x = f.x,
-                           .weight = w.input_norm->data(),
-                           .eps = c.rms_norm_eps,
-                           .rows = f.tokens,
-                           .cols = c.hidden_size,
-                           .round_bf16 = bf16,
-                           .f = f.act.f,
-                           .out = f.act.q ? f.act.from_row(0) : gpu::act_view{}});
+    input_norm(s, e, team, w, bf16);
     project_query(s, e, team, w.latent, bf16);
     const std::int64_t low = l.rank + l.turned, heads = s.shape.q_heads;
     gpu::join_rope_args rope{.a = f.kv_low,

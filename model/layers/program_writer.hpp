@@ -22,6 +22,8 @@ step_program write_program(const shard& s);
 /// 1 / sqrt(n): exact operations only.
 inline float inverse_root(std::int32_t n) { return 1.0f / std::sqrt(float(n)); }
 
+/// The residual stream, normalised, into f.act.
+void input_norm(const shard& s, const step_env& e, gpu::team& team, const layer_weights& w, bool round_bf16);
 /// What was attended in the latent's space, of this rank's heads, into f.heads.
 void leave_latent(const shard& s, const step_env& e, gpu::team& team, const latent_weights& w, bool round_bf16);
 

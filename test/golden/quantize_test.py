@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from forward import forward, load
+from forward import Weights, forward, load
 from program import logits
 
 CASES = [("mixtral", 1, []), ("qwen2_moe", 3, []), ("deepseek_v3", 3, ["--dtype", "fp8"]), ("olmoe", 1, ["--dtype", "f16"])]
@@ -19,6 +19,16 @@ TOLERANCE = 1e-3
 
 def quantize(program, *arguments):
     return subprocess.run([program, "quantize", *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def spoil(folder):
+    """Gives one FFN matrix a word of ones: NaN in every format."""
+    w = Weights(folder)
+    name = next(n for n in w.entries if n.endswith((".gate_proj.weight", ".w1.weight")) and "layers.1." in n)
+    path, start, t = w.entries[name]
+    with path.open("r+b") as f:
+        f.seek(start + t["data_offsets"][0])
+        f.write(b"\xff" * 4)
 
 
 def check_errors(lines, source, target):
@@ -53,6 +63,9 @@ def main(program):
             assert quantize(program, source, target).returncode == 0 and (target / "model.safetensors").read_bytes() == before
             again = quantize(program, target, Path(scratch, "again"))
             assert again.returncode != 0 and "quantised already" in again.stderr and again.stderr.count("\n") == 1, again.stderr
+            spoil(source)
+            spoilt = quantize(program, source, Path(scratch, family + "-spoilt"))
+            assert spoilt.returncode != 0 and "NaN or Inf" in spoilt.stderr and spoilt.stderr.count("\n") == 1, spoilt.stderr
             into = quantize(program, source, source)
             assert into.returncode != 0 and "name another directory" in into.stderr, into.stderr
             print(f"{found:.1e}  {family} seed {seed}: {len(lines)} layers, error {max(line['error'] for line in lines):.4f}")

@@ -19,6 +19,26 @@ TEST_CASE("a released prompt's blocks stay taken until its step in flight comple
   CHECK(planner.plan());
 }
 
+TEST_CASE("a halted prompt gets no further chunk, keeps its blocks, and lets those behind it go") {
+  prefill_planner planner({.num_slots = 2, .micro_batch_tokens = 64, .chunk_tokens = 64}, 5);
+  REQUIRE(planner.submit(1, 256).ok());
+  REQUIRE(planner.submit(2, 64).ok());
+  const auto first = planner.plan();
+  REQUIRE(first);
+  planner.halt(1);
+  planner.halt(1), planner.halt(7); // again, and of nobody
+  const auto next = planner.plan();
+  REQUIRE(next);
+  CHECK(next->chunks.at(0).request == 2);
+  planner.complete(first->step);
+  planner.complete(next->step);
+  CHECK_FALSE(planner.plan());
+  CHECK(planner.books().free == 0); // a shard may still send from there
+  planner.release(1);
+  planner.release(2);
+  CHECK(planner.books().free == 5);
+}
+
 TEST_CASE("releasing the head of the line lets the next one go") {
   prefill_planner planner({.num_slots = 2, .micro_batch_tokens = 64, .chunk_tokens = 64}, 4);
   REQUIRE(planner.submit(1, 256).ok());

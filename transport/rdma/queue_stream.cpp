@@ -90,9 +90,10 @@ public:
     if (read_done_ && pull()) ++done;
     if (!*lives || !write_done_) return done;
     push();
-    if (is_written())
+    if (is_written()) {
+      sources_.clear(); // whoever deregisters them now is not kept from it
       tell(write_done_, {}, written_), ++done;
-    else if (ended_)
+    } else if (ended_)
       tell(write_done_, asio::error::broken_pipe, 0), ++done;
     return done;
   }
@@ -117,6 +118,8 @@ private:
     ended_ = true;
     if (events_.is_open()) events_.release();
     p_.pair.reset();
+    sources_.clear();
+    places_.clear();
   }
 
   void take_completions() {
