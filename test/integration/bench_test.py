@@ -3,7 +3,6 @@
     bench_test.py PROGRAM
 """
 import json
-import statistics
 import sys
 import tempfile
 from pathlib import Path
@@ -39,6 +38,11 @@ def device_says_what_and_why(program):
     check(forced["isa"] == "scalar" and "QUADRANT_ISA" in forced["isa_because"], forced)
 
 
+def passed_peak(lines):
+    """Kernels faster than the limit they stand beside: one that is none."""
+    return [(m["name"], m["shape"], m["ratio"]) for m in lines if m["limit_name"] == "int8 peak" and m["ratio"] >= 1.15]
+
+
 def kernels_stand_beside_their_limits(program):
     """bench kernels prints one object a line, with its limit and their ratio"""
     lines = lines_of(program, "bench", "kernels")
@@ -46,8 +50,10 @@ def kernels_stand_beside_their_limits(program):
     names = {m["name"] for m in lines}
     check(names >= {"w4a8_gemm", "w4a8_gate_up", "w8a8_gemm", "w4a8_gemv", "w8a8_gemv", "prefill_attention", "decode_attention",
                     "decode_attention_shared", "rms_norm_quantise", "route", "sample_gumbel"}, names)
-    # One kernel may pass a peak that was measured while somebody else had the cores; not half of them.
-    check(statistics.median(m["ratio"] for m in lines if m["limit_name"] == "int8 peak") < 1.15, "a limit that is none")
+    for _ in range(2):  # whoever else had the cores while the peak was measured made it too low: then once more
+        if passed_peak(lines):
+            lines = lines_of(program, "bench", "kernels")
+    check(not passed_peak(lines), passed_peak(lines))
     check({m["name"] for m in lines_of(program, "bench", "kernels", "--only", "rms")} == {"rms_norm_quantise"}, "--only")
     status, out, err = call(program, "bench", "kernels", "--only", "no such kernel")
     check(status == 2 and "no such kernel" in err and err.count("\n") == 1, (status, out, err))
