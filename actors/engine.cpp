@@ -108,11 +108,12 @@ public:
                          b.setAllLogits(what.all_logits);
                        },
                        id, 62 + what.tokens.size() / 2),
-                   sink_ref(std::make_shared<kept_promise>(std::move(sink))));
+                   sink_ref(std::make_shared<kept_promise>(std::move(sink), what.samples)));
     return id;
   }
 
   void cancel(std::uint64_t id) override { caf::anon_send(gateway_, cancel_atom::value, id); }
+  void cancel(std::uint64_t id, std::int32_t) override { cancel(id); }
 
   [[nodiscard]] cluster_status status() override {
     auto report = ask_status(system_, supervisor_);

@@ -32,13 +32,23 @@ struct engine_options {
   std::function<bool()> stop{};                               ///< asked while the cluster starts: true gives up
 };
 
+/// What an answer must be.
+enum class answer_form : std::uint8_t { text, json_object };
+
 struct generation {
   std::vector<std::int32_t> tokens{};
-  std::int32_t max_new_tokens = 0; ///< 0: the model's default, cut to what fits its positions
+  std::int32_t max_new_tokens = 0; ///< of each sample; 0: the model's default, cut to what fits its positions
+  std::int32_t min_new_tokens = 0; ///< no stop token is sampled before
   std::vector<std::int32_t> stop_tokens{};
-  gpu::sampling sampling{};
-  bool all_logits = false; ///< the logits of every prompt position, and no new token
+  gpu::sampling sampling{}; ///< sample i has sample_index + i
+  std::vector<gpu::logit_bias> bias{};
+  answer_form form = answer_form::text;
+  std::int32_t samples = 1;       ///< of one prompt, which they share
+  std::int32_t top_logprobs = -1; ///< so many with each token, and its own; -1: none
+  bool all_logits = false;        ///< the logits of every prompt position, and no new token
 };
+/// The limits of a generation, beside the model's.
+inline constexpr std::int32_t max_top_logprobs = 20, max_logit_biases = 1024;
 
 struct actor_status {
   std::uint64_t id = 0;
@@ -67,6 +77,7 @@ public:
   /// Never blocks; what is wrong comes to the sink. Returns the id to cancel.
   virtual std::uint64_t submit(generation what, std::shared_ptr<token_sink> sink) = 0;
   virtual void cancel(std::uint64_t id) = 0;
+  virtual void cancel(std::uint64_t id, std::int32_t sample) = 0; ///< the others go on
   [[nodiscard]] virtual cluster_status status() = 0;
   [[nodiscard]] virtual const model::model_config& config() const = 0;
   [[nodiscard]] virtual std::uint16_t control_port() const = 0;

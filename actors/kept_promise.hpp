@@ -12,22 +12,27 @@ namespace quadrant::actors {
 
 class kept_promise final : public token_sink {
 public:
-  explicit kept_promise(std::shared_ptr<token_sink> to) : to_(std::move(to)) {}
+  kept_promise(std::shared_ptr<token_sink> to, std::int32_t samples) : to_(std::move(to)), open_(samples) {}
   ~kept_promise() override {
     if (to_) to_->failed({errc::cancelled, "the process is shutting down"});
   }
   kept_promise(const kept_promise&) = delete;
   kept_promise& operator=(const kept_promise&) = delete;
 
-  void token(std::int32_t index, std::int32_t id, std::uint64_t digest) override { to_->token(index, id, digest); }
+  void prompt_read(std::int32_t cached_tokens) override { to_->prompt_read(cached_tokens); }
+  void token(const made_token& t) override { to_->token(t); }
   void logits(std::int32_t first_position, std::int32_t vocabulary, std::span<const float> rows) override {
     to_->logits(first_position, vocabulary, rows);
   }
-  void finished(finish why) override { std::exchange(to_, nullptr)->finished(why); }
+  void finished(std::int32_t sample, finish why) override {
+    const auto to = --open_ > 0 ? to_ : std::exchange(to_, nullptr);
+    to->finished(sample, why);
+  }
   void failed(const failure& why) override { std::exchange(to_, nullptr)->failed(why); }
 
 private:
-  std::shared_ptr<token_sink> to_; ///< null once it has heard its end
+  std::shared_ptr<token_sink> to_; ///< null once it has heard its last end
+  std::int32_t open_;              ///< samples that have not ended
 };
 
 } // namespace quadrant::actors

@@ -149,7 +149,7 @@ void live_request::token(const msg::token& message) {
 
 void live_request::put(std::int32_t index, std::int32_t id, std::uint64_t digest) {
   tokens_.push_back(id);
-  sink_->token(index, id, digest);
+  sink_->token({.index = index, .id = id, .digest = digest});
 }
 
 std::optional<finish> live_request::end_after(std::int32_t index, std::int32_t id) const {
@@ -165,7 +165,7 @@ void live_request::end(finish why) {
   over_ = true;
   now(why == finish::cancelled ? "cancelled" : "done");
   give_back(); // first: a sink may throw
-  sink_->finished(why);
+  sink_->finished(0, why);
   quit();
 }
 

@@ -52,6 +52,19 @@ struct sampling {
   std::int32_t top_k = 0; ///< 0: all
   std::uint64_t seed = 0;
   std::uint32_t sample_index = 0;
+  float presence = 0, frequency = 0; ///< penalties for tokens of the answer: once, and for each time
+  float repetition = 1;              ///< penalty for tokens of the prompt and the answer; 1: none
+};
+
+struct logit_bias {
+  std::int32_t id;
+  float bias;
+};
+
+/// log softmax of one logit among its row, before any filter.
+struct token_logprob {
+  std::int32_t id;
+  float logprob;
 };
 
 // ---- element and row ops ------------------------------------------------------------------------------------------

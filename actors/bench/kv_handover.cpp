@@ -46,8 +46,8 @@ double raw_gb_s() {
 
 class waiting_sink final : public token_sink {
 public:
-  void token(std::int32_t, std::int32_t, std::uint64_t) override {}
-  void finished(finish) override { ended_.set_value({}); }
+  void token(const made_token&) override {}
+  void finished(std::int32_t, finish) override { ended_.set_value({}); }
   void failed(const failure& why) override { ended_.set_value(why); }
 
   result<void> wait() {

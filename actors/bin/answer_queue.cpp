@@ -21,10 +21,10 @@ void answer_queue::push(event e) {
   came_.notify_one();
 }
 
-void answer_queue::token(std::int32_t, std::int32_t id, std::uint64_t digest) {
+void answer_queue::token(const actors::made_token& t) {
   event e;
-  e.token = id;
-  e.digest = digest;
+  e.token = t.id;
+  e.digest = t.digest;
   push(std::move(e));
 }
 
@@ -36,7 +36,7 @@ void answer_queue::logits(std::int32_t first_position, std::int32_t vocabulary, 
   push(std::move(e));
 }
 
-void answer_queue::finished(actors::finish why) {
+void answer_queue::finished(std::int32_t, actors::finish why) {
   event e;
   e.end = why;
   push(std::move(e));

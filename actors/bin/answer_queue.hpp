@@ -28,9 +28,9 @@ public:
   /// Nothing where nothing came in time. After an end nothing comes.
   std::optional<event> next(std::chrono::milliseconds patience);
 
-  void token(std::int32_t index, std::int32_t id, std::uint64_t digest) override;
+  void token(const actors::made_token& t) override;
   void logits(std::int32_t first_position, std::int32_t vocabulary, std::span<const float> rows) override;
-  void finished(actors::finish why) override;
+  void finished(std::int32_t sample, actors::finish why) override;
   void failed(const failure& why) override;
 
 private:

@@ -108,10 +108,10 @@ class posting_sink final : public token_sink {
 public:
   posting_sink(std::shared_ptr<boost::asio::io_context> io, std::weak_ptr<exchange> to)
       : io_(std::move(io)), to_(std::move(to)) {}
-  void token(std::int32_t, std::int32_t id, std::uint64_t) override {
-    post([id](exchange& e) { e.token(id); });
+  void token(const made_token& t) override {
+    post([id = t.id](exchange& e) { e.token(id); });
   }
-  void finished(finish why) override {
+  void finished(std::int32_t, finish why) override {
     post([why](exchange& e) { e.finished(why); });
   }
   void failed(const failure& why) override {

@@ -22,16 +22,16 @@ struct answer {
 
 class collector final : public actors::token_sink {
 public:
-  void token(std::int32_t index, std::int32_t id, std::uint64_t digest) override {
-    in_order_ = in_order_ && std::size_t(index) == sofar_.tokens.size();
-    sofar_.tokens.push_back(id);
-    sofar_.digests.push_back(digest);
+  void token(const actors::made_token& t) override {
+    in_order_ = in_order_ && std::size_t(t.index) == sofar_.tokens.size();
+    sofar_.tokens.push_back(t.id);
+    sofar_.digests.push_back(t.digest);
     count_.store(sofar_.tokens.size());
   }
   void logits(std::int32_t, std::int32_t, std::span<const float> rows) override {
     sofar_.logits.insert(sofar_.logits.end(), rows.begin(), rows.end());
   }
-  void finished(actors::finish why) override {
+  void finished(std::int32_t, actors::finish why) override {
     sofar_.why = why;
     if (in_order_)
       end_.set_value(std::move(sofar_)); // a second end would throw: exactly one comes

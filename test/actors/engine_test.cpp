@@ -89,11 +89,11 @@ TEST_CASE("a cancelled stream ends at once and frees its blocks while others go 
 TEST_CASE("a sink that throws ends its request and holds nothing") {
   class thrower final : public actors::token_sink {
   public:
-    void token(std::int32_t index, std::int32_t, std::uint64_t) override {
-      if (index == at) throw std::runtime_error("no more");
+    void token(const actors::made_token& t) override {
+      if (t.index == at) throw std::runtime_error("no more");
     }
     void logits(std::int32_t, std::int32_t, std::span<const float>) override {}
-    void finished(actors::finish) override { end(); }
+    void finished(std::int32_t, actors::finish) override { end(); }
     void failed(const failure&) override { end(); }
     void end() {
       ended.set_value();

@@ -18,8 +18,8 @@ namespace {
 class text_sink final : public actors::token_sink {
 public:
   explicit text_sink(const actors::chat_text& text) : decoder_(text.decoder()) {}
-  void token(std::int32_t, std::int32_t id, std::uint64_t) override { text_ += decoder_.push(id); }
-  void finished(actors::finish) override { end_.set_value(text_ + decoder_.flush()); }
+  void token(const actors::made_token& t) override { text_ += decoder_.push(t.id); }
+  void finished(std::int32_t, actors::finish) override { end_.set_value(text_ + decoder_.flush()); }
   void failed(const failure& why) override { end_.set_value(why); }
   result<std::string> wait() { return end_.get_future().get(); }
 

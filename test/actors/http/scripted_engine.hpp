@@ -36,6 +36,11 @@ public:
     cancelled_.insert(id);
     changed_.notify_all();
   }
+  void cancel(std::uint64_t id, std::int32_t sample) override {
+    const std::lock_guard hold(mutex_);
+    cancelled_samples_.insert({id, sample});
+    changed_.notify_all();
+  }
   actors::cluster_status status() override {
     const std::lock_guard hold(mutex_);
     return status_;
@@ -56,6 +61,9 @@ public:
     const std::lock_guard hold(mutex_);
     return cancelled_.contains(id);
   }
+  void wait_for_cancel(std::uint64_t id, std::int32_t sample) {
+    wait([this, id, sample] { return cancelled_samples_.contains({id, sample}); }, "the sample was not cancelled");
+  }
   void set_status(const actors::cluster_status& now) {
     const std::lock_guard hold(mutex_);
     status_ = now;
@@ -72,6 +80,7 @@ private:
   std::vector<submission> submissions_;
   std::size_t taken_ = 0;
   std::set<std::uint64_t> cancelled_;
+  std::set<std::pair<std::uint64_t, std::int32_t>> cancelled_samples_;
   std::uint64_t last_id_ = 0;
   actors::cluster_status status_;
 };

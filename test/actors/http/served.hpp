@@ -45,7 +45,8 @@ struct served {
 
 /// Says `words` to the sink, from index `from`; returns the next index.
 inline std::int32_t say(actors::token_sink& sink, const std::string& words, std::int32_t from = 0) {
-  for (const auto id : text().tokens().encode(words, model::special_tokens::as_text)) sink.token(from++, id, 0);
+  for (const auto id : text().tokens().encode(words, model::special_tokens::as_text))
+    sink.token({.index = from++, .id = id});
   return from;
 }
 

@@ -24,7 +24,7 @@ TEST_CASE("a client that hangs up cancels its request at once") {
     client.hang_up();
     s.engine.wait_for_cancel(asked.id);
     say(*asked.sink, "into the void"); // late words harm nobody
-    asked.sink->finished(finish::cancelled);
+    asked.sink->finished(0, finish::cancelled);
   }
   CHECK(fetch(s.port(), "/health").status == 200);
   CHECK(fetch(s.port(), "/metrics").body.find("quadrant_requests_total{finish_reason=\"cancelled\"} 2\n") !=
@@ -109,7 +109,7 @@ TEST_CASE("more prompts than may wait to be read are told 503, and those that fi
     http_client client(s.port());
     client.post(chat, streamed);
     const auto submitted = s.engine.next();
-    submitted.sink->finished(finish::stop);
+    submitted.sink->finished(0, finish::stop);
     CHECK(client.receive().status == 200);
   }
 }
@@ -178,7 +178,7 @@ TEST_CASE("drain lets answers end, and takes nothing new") {
   std::thread draining([&] { ended = s.server->drain(std::chrono::minutes(1)); });
   CHECK(idle.at_end());
   CHECK_THROWS(http_client(s.port()));
-  asked.sink->finished(finish::stop);
+  asked.sink->finished(0, finish::stop);
   std::string rest;
   for (auto chunk = busy.next_chunk(); !chunk.empty(); chunk = busy.next_chunk()) rest += chunk;
   CHECK(rest.ends_with("data: [DONE]\n\n"));

@@ -19,7 +19,7 @@ TEST_CASE("a plain answer comes whole, on a connection that can be used again") 
     CHECK(asked.what.stop_tokens == text().stop_tokens());
     CHECK(asked.what.sampling.temperature == 0);
     say(*asked.sink, "a small bird");
-    asked.sink->finished(finish::length);
+    asked.sink->finished(0, finish::length);
     const auto answer = client.receive();
     CHECK(answer.status == 200);
     CHECK(answer.has("Content-Type: application/json"));
@@ -43,7 +43,7 @@ TEST_CASE("a stream's tokens arrive while it is made") {
   std::string came;
   while (came.find("one") == std::string::npos) came += client.next_chunk(); // before the second word is said
   say(*asked.sink, " two", at);
-  asked.sink->finished(finish::stop);
+  asked.sink->finished(0, finish::stop);
   for (auto chunk = client.next_chunk(); !chunk.empty(); chunk = client.next_chunk()) came += chunk;
   CHECK(came.find(R"("delta":{"role":"assistant","content":""})") < came.find("one"));
   CHECK(came.find(R"("content":" two")") != std::string::npos);
@@ -62,7 +62,7 @@ TEST_CASE("a request without a seed gets one of its own, and with one keeps it")
     seeds.push_back(asked.what.sampling.seed);
     CHECK(asked.what.stop_tokens.empty() == !more.empty());
     CHECK(asked.what.sampling.temperature == (more.empty() ? 0 : 1));
-    asked.sink->finished(finish::length);
+    asked.sink->finished(0, finish::length);
     client.receive();
   }
   CHECK(seeds[0] != seeds[1]);
@@ -147,7 +147,7 @@ TEST_CASE("metrics are Prometheus text with the cluster's books") {
   client.post(chat, question);
   const auto asked = s.engine.next();
   const auto tokens = say(*asked.sink, "one two");
-  asked.sink->finished(finish::length);
+  asked.sink->finished(0, finish::length);
   client.receive();
   client.get("/metrics");
   const auto page = client.receive();
@@ -180,7 +180,7 @@ TEST_CASE("an HTTP/1.0 client gets a stream without chunks, to the end of the co
               streamed);
   const auto asked = s.engine.next();
   say(*asked.sink, "one");
-  asked.sink->finished(finish::stop);
+  asked.sink->finished(0, finish::stop);
   const auto answer = client.receive();
   CHECK(!answer.has("Transfer-Encoding"));
   CHECK(answer.body.starts_with("data: {"));
@@ -206,7 +206,7 @@ TEST_CASE("32 clients stream at once, and each gets its own words") {
       const auto number = prompt.substr(at, prompt.find_first_not_of("0123456789", at) - at);
       std::int32_t index = 0;
       for (int i = 0; i < 20; ++i) index = say(*asked.sink, "<" + number + ">", index);
-      asked.sink->finished(finish::stop);
+      asked.sink->finished(0, finish::stop);
     });
   for (auto& t : talkers) t.join();
   for (auto& t : threads) t.join();
