@@ -48,7 +48,7 @@ struct generation {
   bool all_logits = false;        ///< the logits of every prompt position, and no new token
 };
 /// The limits of a generation, beside the model's.
-inline constexpr std::int32_t max_top_logprobs = 20, max_logit_biases = 1024;
+inline constexpr std::int32_t max_top_logprobs = gpu::max_top_logprobs, max_logit_biases = 1024;
 
 struct actor_status {
   std::uint64_t id = 0;

@@ -9,6 +9,7 @@
 #pragma once
 #include <algorithm>
 #include <cstdint>
+#include <span>
 
 #include "gpu/dtype.hpp"
 #include "gpu/kv_layout.hpp"
@@ -339,9 +340,27 @@ struct combine_args {
 
 // ---- output -------------------------------------------------------------------------------------------------------
 
-/// One token per row of logits [rows, V] (rules 12, 13). Order: temperature, top-k, top-p, min-p, then Gumbel-max with
-/// Philox key seed, counter (position, token id, sample index). token_slots[slot[r]] = token; token[r] = token, or -1
-/// if the row holds a NaN or Inf. digest[r] = xxh3_64 of the row's V floats.
+/// What changes one row of logits before it is filtered, in this order:
+///   repetition  of each id in `prompt` or `made`: l > 0 ? l / r : l * r
+///   presence, frequency  of each id that is n times in `made`: l -= fma(frequency, n, presence)
+///   bias        l += bias, one after the other
+///   mask        -inf where bit id % 64 of word id / 64 is not set
+///   banned      -inf, unless that leaves nothing
+/// Ids are below V.
+struct logit_rules {
+  std::span<const std::int32_t> prompt{}, made{};
+  std::span<const logit_bias> bias{};
+  const std::uint64_t* mask = nullptr; ///< null: all may come
+  std::span<const std::int32_t> banned{};
+  std::int32_t top_logprobs = -1; ///< of so many tokens, and the chosen one; -1: none
+};
+inline constexpr std::int32_t max_top_logprobs = 20;
+
+/// One token per row of logits [rows, V] (rules 12, 13). Order: the row's rules, temperature, top-k, top-p, min-p, then
+/// Gumbel-max with Philox key seed, counter (position, token id, sample index). token_slots[slot[r]] = token; token[r] =
+/// token, or -1 if the row holds a NaN or Inf. digest[r] = xxh3_64 of the row's V floats. logprobs, of the row as it is:
+/// l - max - log(sum of masses), a mass being exp(l - max) in 40 bits of fixed point; the chosen token's comes first, then
+/// the top_logprobs likeliest by (logit descending, id ascending).
 struct sample_args {
   const float* logits;
   std::int32_t rows, vocab;
@@ -351,6 +370,8 @@ struct sample_args {
   std::int32_t* token_slots;
   std::int32_t* token;
   std::uint64_t* digest;
+  const logit_rules* rules = nullptr; ///< [rows], or null
+  token_logprob* logprobs = nullptr;  ///< [rows, 1 + max_top_logprobs], where rules ask for them
 };
 
 /// The ops of one back-end. Null-free.

@@ -44,6 +44,13 @@ void drop_groups(const router& how, float* c, std::int32_t num_experts);
 /// Puts what top-k, top-p and min-p leave of n candidates first, in any order; returns how many. What lies below all that
 /// top-k keeps, or has no mass, may be missing; masses may be missing where top_p is 1.
 std::size_t filter(candidate* c, std::size_t n, const sampling& s);
+/// Would the rules change any row?
+bool changes(const sampling& s, const logit_rules& rules);
+/// row = logits as the rules change them.
+void apply(const logit_rules& rules, const sampling& s, const float* logits, std::int32_t vocab, float* row);
+/// to[0] of the chosen token, to[1..count] of the likeliest (sample_args).
+void write_logprobs(const float* logits, std::int32_t vocab, std::int32_t chosen, std::int32_t count,
+                    token_logprob* to);
 /// The k-th largest of n numbers, k >= 1; their order changes.
 float kth_largest(float* list, std::size_t n, std::size_t k);
 /// Rule 12's noise of a token.

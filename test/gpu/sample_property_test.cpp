@@ -77,6 +77,54 @@ std::vector<float> random_logits(op_data& d) {
   return logits;
 }
 
+/// A row's rules, with what they point to.
+struct random_rules {
+  std::vector<std::int32_t> prompt, made, banned;
+  std::vector<gpu::logit_bias> bias;
+  std::vector<std::uint64_t> mask;
+  gpu::logit_rules view;
+
+  random_rules(op_data& d, std::int32_t vocab) {
+    const auto ids = [&](std::int32_t most) {
+      std::vector<std::int32_t> list;
+      for (auto n = d.below(most); n-- > 0;) list.push_back(d.below(vocab));
+      return list;
+    };
+    prompt = ids(8), made = ids(30), banned = ids(4);
+    for (const auto id : ids(5)) bias.push_back({id, float(d.between(-100, 100)) * 0.1f});
+    if (d.coin()) {
+      mask.assign(std::size_t(vocab + 63) / 64, 0);
+      for (std::int32_t id = 0; id < vocab; ++id)
+        if (d.coin()) mask[std::size_t(id / 64)] |= std::uint64_t{1} << id % 64;
+      const auto one = d.below(vocab);
+      mask[std::size_t(one / 64)] |= std::uint64_t{1} << one % 64;
+    }
+    view = {.prompt = prompt,
+            .made = made,
+            .bias = bias,
+            .mask = mask.empty() ? nullptr : mask.data(),
+            .banned = banned,
+            .top_logprobs = d.one_of({-1, 0, 3, 20})};
+  }
+};
+
+/// What the rules make of a row, id by id.
+std::vector<float> ruled(std::vector<float> row, const gpu::logit_rules& rules, const sampling& s) {
+  for (std::int32_t id = 0; id < std::int32_t(row.size()); ++id) {
+    auto& l = row[std::size_t(id)];
+    const auto times = std::ranges::count(rules.made, id);
+    if (times > 0 || std::ranges::count(rules.prompt, id) > 0)
+      if (s.repetition != 1) l = l > 0 ? l / s.repetition : l * s.repetition;
+    if (times > 0) l -= std::fma(s.frequency, float(times), s.presence);
+    for (const auto& b : rules.bias)
+      if (b.id == id) l += b.bias;
+    if (rules.mask != nullptr && (rules.mask[id / 64] >> id % 64 & 1) == 0) l = -inf_f32;
+  }
+  auto without = row;
+  for (const auto id : rules.banned) without[std::size_t(id)] = -inf_f32;
+  return std::ranges::max(without) > -inf_f32 ? without : row;
+}
+
 } // namespace
 
 TEST_CASE("sample") {
@@ -127,6 +175,58 @@ TEST_CASE("sample") {
         const auto position = d.below(1000);
         on_every_back_end([&](const gpu::ops_table& ops) {
           RC_ASSERT(sample_one(ops, logits, params, position).token == by_force(logits, params, position));
+        });
+      },
+      300);
+
+  property(
+      "rules change the row as their formulas say, and logprobs are of the row as it was",
+      [](std::uint64_t seed) {
+        op_data d(seed);
+        const auto logits = random_logits(d);
+        const auto vocab = std::int32_t(logits.size());
+        const random_rules rules(d, vocab);
+        const sampling params{.temperature = d.one_of({0.0f, 1.0f}),
+                              .top_p = d.one_of({1.0f, 0.7f}),
+                              .top_k = d.one_of({0, 0, 5}),
+                              .seed = d.next(),
+                              .presence = d.one_of({0.0f, 0.5f, -1.5f}),
+                              .frequency = d.one_of({0.0f, 0.3f, -0.2f}),
+                              .repetition = d.one_of({1.0f, 1.3f, 0.7f})};
+        const auto row = ruled(logits, rules.view, params);
+        const auto expected = params.temperature > 0 ? by_force(row, params, 5)
+                                                     : std::int32_t(std::ranges::max_element(row) - row.begin());
+        on_every_back_end([&](const gpu::ops_table& ops) {
+          std::int32_t token = -9;
+          const std::int32_t position = 5;
+          std::uint64_t digest = 0;
+          std::vector<gpu::token_logprob> logprobs(1 + gpu::max_top_logprobs, {-7, 0});
+          ops.sample(team_of(1), {.logits = logits.data(),
+                                  .rows = 1,
+                                  .vocab = vocab,
+                                  .params = &params,
+                                  .positions = &position,
+                                  .slot = nullptr,
+                                  .token_slots = nullptr,
+                                  .token = &token,
+                                  .digest = &digest,
+                                  .rules = &rules.view,
+                                  .logprobs = logprobs.data()});
+          RC_ASSERT(token == expected);
+          RC_ASSERT(digest == XXH3_64bits(logits.data(), logits.size() * sizeof(float)));
+          std::vector<std::int32_t> ids(logits.size());
+          for (std::int32_t id = 0; id < vocab; ++id) ids[std::size_t(id)] = id;
+          std::ranges::stable_sort(ids,
+                                   [&](auto a, auto b) { return logits[std::size_t(a)] > logits[std::size_t(b)]; });
+          double sum = 0;
+          for (const float l : logits) sum += std::exp(double(l) - double(logits[std::size_t(ids[0])]));
+          const auto right = [&](const gpu::token_logprob& p, std::int32_t id) {
+            const auto wanted = double(logits[std::size_t(id)]) - double(logits[std::size_t(ids[0])]) - std::log(sum);
+            return p.id == id && std::fabs(double(p.logprob) - wanted) < 1e-5;
+          };
+          const auto count = std::min(rules.view.top_logprobs, vocab);
+          RC_ASSERT((count < 0 ? logprobs[0].id == -7 : right(logprobs[0], token)));
+          for (std::int32_t i = 0; i < count; ++i) RC_ASSERT(right(logprobs[std::size_t(1 + i)], ids[std::size_t(i)]));
         });
       },
       300);

@@ -1,6 +1,8 @@
 // Sampling by rules 12 and 13: filters in a fixed order, masses in fixed point, Gumbel-max with counted randomness.
 #include <algorithm>
 #include <functional>
+#include <span>
+#include <utility>
 #include <vector>
 
 #define XXH_INLINE_ALL
@@ -11,6 +13,8 @@
 
 namespace quadrant::gpu::reference {
 namespace {
+
+constexpr float forbidden = -std::numeric_limits<float>::infinity();
 
 /// Probability as a 40-bit fixed-point mass: sums of them have no order.
 std::uint64_t mass_of(float logit, float top) { return std::uint64_t(exp_f32(logit - top) * 0x1p40f); }
@@ -60,7 +64,89 @@ std::int32_t choose(const float* logits, std::int32_t vocab, const sampling& s, 
   return best.id;
 }
 
+void forbid(float* row, std::int32_t vocab, const std::uint64_t* mask) {
+  for (std::int32_t first = 0; first < vocab; first += 64) {
+    const auto word = mask[first / 64];
+    if (word == ~std::uint64_t{0}) continue;
+    for (std::int32_t i = first; i < std::min(first + 64, vocab); ++i)
+      if ((word >> (i - first) & 1) == 0) row[i] = forbidden;
+  }
+}
+
+/// How often each id occurs, in a table that is all zeros between uses.
+class occurrences {
+public:
+  explicit occurrences(std::int32_t vocab) { counts().resize(std::max(counts().size(), std::size_t(vocab))); }
+  /// Calls `each` with every id once, and how often it is in `made`.
+  template <class Each>
+  void over(std::span<const std::int32_t> made, std::span<const std::int32_t> beside, Each each) {
+    auto& count = counts();
+    for (const auto id : made) ++count[std::size_t(id)];
+    visit(made, each);
+    visit(beside, each);
+    for (const auto id : made) count[std::size_t(id)] = 0;
+    for (const auto id : beside) count[std::size_t(id)] = 0;
+  }
+
+private:
+  static constexpr std::int32_t seen = -1;
+  static std::vector<std::int32_t>& counts() {
+    thread_local std::vector<std::int32_t> table;
+    return table;
+  }
+  template <class Each>
+  static void visit(std::span<const std::int32_t> ids, Each& each) {
+    for (const auto id : ids)
+      if (const auto n = std::exchange(counts()[std::size_t(id)], seen); n != seen) each(id, n);
+  }
+};
+
 } // namespace
+
+bool changes(const sampling& s, const logit_rules& rules) {
+  return !rules.bias.empty() || rules.mask != nullptr || !rules.banned.empty() ||
+         (s.repetition != 1 && !(rules.prompt.empty() && rules.made.empty())) ||
+         ((s.presence != 0 || s.frequency != 0) && !rules.made.empty());
+}
+
+void apply(const logit_rules& rules, const sampling& s, const float* logits, std::int32_t vocab, float* row) {
+  std::copy(logits, logits + vocab, row);
+  if (s.repetition != 1 || s.presence != 0 || s.frequency != 0)
+    occurrences(vocab).over(rules.made, s.repetition != 1 ? rules.prompt : std::span<const std::int32_t>{},
+                            [&](std::int32_t id, std::int32_t n) {
+                              float& l = row[id];
+                              if (s.repetition != 1) l = l > 0 ? l / s.repetition : l * s.repetition;
+                              if (n > 0) l -= std::fma(s.frequency, float(n), s.presence);
+                            });
+  for (const auto& b : rules.bias) row[b.id] += b.bias;
+  if (rules.mask != nullptr) forbid(row, vocab, rules.mask);
+  if (rules.banned.empty()) return;
+  std::vector<float> kept;
+  kept.reserve(rules.banned.size());
+  for (const auto id : rules.banned) kept.push_back(std::exchange(row[id], forbidden));
+  if (std::any_of(row, row + vocab, [](float l) { return l > forbidden; })) return;
+  for (auto i = kept.size(); i-- > 0;) row[rules.banned[i]] = kept[i]; // backwards: an id may be there twice
+}
+
+void write_logprobs(const float* logits, std::int32_t vocab, std::int32_t chosen, std::int32_t count,
+                    token_logprob* to) {
+  const float top = *std::max_element(logits, logits + vocab);
+  std::uint64_t mass = 0;
+  for (std::int32_t i = 0; i < vocab; ++i) mass += mass_of(logits[i], top);
+  const float log_sum = log_f32(float(mass) * 0x1p-40f);
+  const auto logprob = [&](std::int32_t id) { return token_logprob{id, logits[id] - top - log_sum}; };
+  to[0] = logprob(chosen);
+  count = std::min(count, vocab);
+  std::int32_t best[max_top_logprobs], n = 0; // best first
+  const auto before = [&](std::int32_t a, std::int32_t b) { return logits[a] > logits[b]; };
+  for (std::int32_t id = 0; id < vocab && count > 0; ++id) {
+    if (n == count && !before(id, best[n - 1])) continue;
+    auto at = n == count ? n - 1 : n++;
+    for (; at > 0 && before(id, best[at - 1]); --at) best[at] = best[at - 1];
+    best[at] = id;
+  }
+  for (std::int32_t i = 0; i < n; ++i) to[1 + i] = logprob(best[i]);
+}
 
 /// -log(-log(u)), u in (0, 1) from the counted generator; u is at most 1 - 2^-24.
 float gumbel(const sampling& s, std::int32_t position, std::int32_t id) {
@@ -103,7 +189,17 @@ void sample(team& t, const sample_args& a) {
       bool finite = true;
       for (std::int32_t i = 0; i < a.vocab; ++i)
         finite = finite && std::fabs(logits[i]) <= std::numeric_limits<float>::max();
-      a.token[row] = finite ? choose(logits, a.vocab, a.params[row], a.positions[row]) : -1;
+      const auto* rules = a.rules == nullptr ? nullptr : a.rules + row;
+      const float* from = logits;
+      std::vector<float> changed;
+      if (finite && rules != nullptr && changes(a.params[row], *rules)) {
+        changed.resize(std::size_t(a.vocab));
+        apply(*rules, a.params[row], logits, a.vocab, changed.data());
+        from = changed.data();
+      }
+      a.token[row] = finite ? choose(from, a.vocab, a.params[row], a.positions[row]) : -1;
+      if (finite && rules != nullptr && rules->top_logprobs >= 0)
+        write_logprobs(logits, a.vocab, a.token[row], rules->top_logprobs, a.logprobs + row * (1 + max_top_logprobs));
       if (a.slot != nullptr && a.slot[row] >= 0) a.token_slots[a.slot[row]] = a.token[row];
     }
   });

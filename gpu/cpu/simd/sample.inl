@@ -9,7 +9,7 @@
 namespace quadrant::gpu::simd {
 namespace {
 
-/// The first of the largest logits, or -1 where one is NaN or Inf.
+/// The first of the largest logits. Is none of them NaN or Inf?
 std::int32_t greedy(const float* logits, std::int32_t vocab, bool* finite) {
   auto top = all(-inf_f32), unsound = all(0.0f);
   auto at = all(std::int32_t{0}), best = at; // of the word, in its lane
@@ -23,7 +23,6 @@ std::int32_t greedy(const float* logits, std::int32_t vocab, bool* finite) {
     at = add(at, all(std::int32_t{16}));
   });
   *finite = !any(is_nan(unsound));
-  if (!*finite) return -1;
   alignas(64) std::int32_t word[16];
   alignas(64) float value[16];
   store(word, best);
@@ -144,9 +143,23 @@ void sample(team& t, const sample_args& a) {
       const float* logits = a.logits + row * a.vocab;
       a.digest[row] = reference::digest_of(logits, a.vocab);
       bool finite = true;
-      const auto best = greedy(logits, a.vocab, &finite);
-      const bool sampled = finite && a.params[row].temperature > 0;
-      a.token[row] = sampled ? choose(logits, a.vocab, a.params[row], a.positions[row], best) : best;
+      auto best = greedy(logits, a.vocab, &finite);
+      if (finite) {
+        const auto* rules = a.rules == nullptr ? nullptr : a.rules + row;
+        const float* from = logits;
+        if (rules != nullptr && reference::changes(a.params[row], *rules)) {
+          auto* changed = scratch<float>(slot::logits, a.vocab);
+          reference::apply(*rules, a.params[row], logits, a.vocab, changed);
+          bool ignored = true; // what may not come is -inf
+          best = greedy(changed, a.vocab, &ignored);
+          from = changed;
+        }
+        if (a.params[row].temperature > 0) best = choose(from, a.vocab, a.params[row], a.positions[row], best);
+        if (rules != nullptr && rules->top_logprobs >= 0)
+          reference::write_logprobs(logits, a.vocab, best, rules->top_logprobs,
+                                    a.logprobs + row * (1 + max_top_logprobs));
+      }
+      a.token[row] = finite ? best : -1;
       if (a.slot != nullptr && a.slot[row] >= 0) a.token_slots[a.slot[row]] = a.token[row];
     }
   });

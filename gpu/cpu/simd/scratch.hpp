@@ -21,6 +21,7 @@ enum class slot {
   outputs,
   segments,
   candidates,
+  logits,
   count
 };
 
