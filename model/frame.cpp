@@ -68,6 +68,7 @@ void frame::place(arena_cursor& c, const model_config& config, const gpu::numeri
   output_positions = c.take<std::int32_t>(outputs);
   output_slots = c.take<std::int32_t>(outputs);
   output_sampling = c.take<gpu::sampling>(outputs);
+  rules_ = c.take<gpu::logit_rules>(outputs);
 
   x = c.take<float>(padded * hidden);
   normed = c.take<float>(padded * hidden);
@@ -128,9 +129,11 @@ void frame::place(arena_cursor& c, const model_config& config, const gpu::numeri
   logits_part = spec.tp == 1 ? logits : c.take<float>(outputs * shape.vocab_part);
   sampled = c.take<std::int32_t>(outputs);
   digests = c.take<std::uint64_t>(outputs);
+  logprobs = c.take<gpu::token_logprob>(outputs * (1 + gpu::max_top_logprobs));
 }
 
-void frame::begin(const batch& step) {
+void frame::begin(const batch& step, const std::int32_t* token_slots, sampler_slots* samplers,
+                  const gpu::event* masks) {
   QCHECK_LE(step.tokens(), limits_.tokens);
   QCHECK_LE(std::int32_t(step.sequences.size()), limits_.sequences);
   QCHECK_LE(std::int32_t(step.outputs.size()), limits_.outputs);
@@ -171,6 +174,15 @@ void frame::begin(const batch& step) {
     output_slots[i] = out.slot;
     output_sampling[i] = out.sampling;
   }
+  output_rules = nullptr;
+  if (samplers == nullptr) return;
+  std::vector<std::int32_t> input;
+  for (const auto& out : step.outputs) {
+    const auto id = step.ids[std::size_t(out.row)];
+    input.push_back(id >= 0 || token_slots == nullptr ? id : token_slots[-1 - id]);
+  }
+  rules_kept_ = samplers->begin(step, input.data(), output_positions, rules_, masks);
+  output_rules = rules_;
 }
 
 } // namespace quadrant::model

@@ -15,6 +15,7 @@
 #include "gpu/kv_layout.hpp"
 #include "gpu/ops.hpp"
 #include "model/model_config.hpp"
+#include "model/sampler_slots.hpp"
 #include "model/shard.hpp"
 
 namespace quadrant::model {
@@ -29,7 +30,9 @@ struct batch {
   struct output {
     std::int32_t row = 0;   ///< whose logits are wanted
     std::int32_t slot = -1; ///< where the sampled token stays on the device; -1: nowhere
-    gpu::sampling sampling;
+    gpu::sampling sampling{};
+    bool opens = false; ///< a sequence begins in the slot, by the token of the row, with these rules
+    std::shared_ptr<const sampling_rules> rules{}; ///< null: none; without a slot they are for this output alone
   };
   std::vector<std::int32_t> ids; ///< [T] a token, or -1 - slot
   std::vector<sequence> sequences;
@@ -90,8 +93,9 @@ public:
   frame(const model_config& config, const gpu::numerics& numerics, const shard_spec& spec, const shard_shape& shape,
         frame_limits limits);
 
-  /// Copies the step's parameters to the device. Runs on the stream, before the program.
-  void begin(const batch& step);
+  /// Copies the step's parameters to the device. Runs on the stream, before the program. token_slots, samplers: the
+  /// device's; masks: fires when the rules of the outputs have their masks, or null.
+  void begin(const batch& step, const std::int32_t* token_slots, sampler_slots* samplers, const gpu::event* masks);
 
   [[nodiscard]] std::span<std::byte> arena() noexcept { return {memory_.data(), memory_.size()}; }
   [[nodiscard]] const frame_limits& limits() const noexcept { return limits_; }
@@ -108,6 +112,7 @@ public:
   gpu::sequence_rows* sequences = nullptr;
   std::int32_t *output_rows = nullptr, *output_positions = nullptr, *output_slots = nullptr;
   gpu::sampling* output_sampling = nullptr;
+  gpu::logit_rules* output_rules = nullptr; ///< null where none of the outputs has any
 
   // Activations. T tokens, P = T * top_k pairs, L outputs.
   float* x = nullptr;                         ///< [T, H] the residual stream
@@ -142,12 +147,15 @@ public:
   float *logits_part = nullptr, *logits = nullptr; ///< [L, V / tp], [L, V]
   std::int32_t* sampled = nullptr;                 ///< [L]
   std::uint64_t* digests = nullptr;                ///< [L]
+  gpu::token_logprob* logprobs = nullptr;          ///< [L, 1 + max_top_logprobs]: the sampled, then the likeliest
 
 private:
   void place(arena_cursor& cursor, const model_config& config, const gpu::numerics& numerics, const shard_spec& spec,
              const shard_shape& shape);
 
   frame_limits limits_;
+  gpu::logit_rules* rules_ = nullptr;      ///< [L]
+  std::shared_ptr<const void> rules_kept_; ///< what they point to
   std::int32_t max_blocks_, q_heads_, value_dim_;
   gpu::aligned_bytes memory_;
 };

@@ -37,6 +37,11 @@ public:
     flush();
     stream_.wait((*hooks_.previous)[std::size_t(p.layer)]);
   }
+  void operator()(const masks_piece&) {
+    if (!hooks_.masks) return;
+    flush();
+    stream_.wait(*hooks_.masks);
+  }
   void operator()(const kv_ready_piece& p) {
     flush();
     // Reported before the next step may store its own: so a hand-over hears of the chunks of a prompt in order.
@@ -80,7 +85,9 @@ kv_events enqueue(const step_program& program, const step_env& env, batch step, 
                   gpu::fabric* fabric, step_hooks hooks) {
   kv_events events(std::size_t(program.num_layers));
   const step_size size{.tokens = step.tokens(), .outputs = std::int32_t(step.outputs.size())};
-  stream.launch([f = env.f, step = std::move(step)](gpu::team&) { f->begin(step); });
+  stream.launch([env, step = std::move(step), masks = hooks.masks](gpu::team&) {
+    env.f->begin(step, env.token_slots, env.samplers, masks ? &*masks : nullptr);
+  });
   step_enqueuer put(program, env, size, stream, fabric, hooks, events);
   for (const auto& p : program.pieces) std::visit(put, p);
   put.flush();

@@ -7,6 +7,7 @@
 // Threads building: one; enqueue: the worker that owns the stream
 #pragma once
 #include <functional>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -24,6 +25,7 @@ struct step_env {
   frame* f = nullptr;
   std::byte* kv_pool = nullptr;
   std::int32_t* token_slots = nullptr; ///< tokens that earlier steps left on the device
+  sampler_slots* samplers = nullptr;   ///< null: no output has rules
 };
 
 /// The sizes that the host knows when it enqueues.
@@ -48,11 +50,12 @@ struct receive_state_piece {}; ///< from the rank before
 struct kv_turn_piece {         ///< waits until the step before has stored its KV of this layer
   std::int32_t layer;
 };
+struct masks_piece {};  ///< waits until the outputs' rules have their masks, where the step has any
 struct kv_ready_piece { ///< the KV of this layer is in the pool
   std::int32_t layer;
 };
 using piece = std::variant<compute_piece, gather_piece, experts_piece, send_piece, receive_piece, send_state_piece,
-                           receive_state_piece, kv_turn_piece, kv_ready_piece>;
+                           receive_state_piece, kv_turn_piece, masks_piece, kv_ready_piece>;
 
 struct step_program {
   std::vector<piece> pieces;
@@ -68,6 +71,7 @@ struct step_hooks {
   const kv_events* previous = nullptr;              ///< of the step before, or null
   std::function<void(std::int32_t layer)> kv_ready; ///< called on the device thread; may be empty
   std::function<void()> done;                       ///< likewise, after the last piece
+  std::optional<gpu::event> masks{};                ///< fired by the step's samplers: an output has a form
 };
 
 /// Enqueues one step and returns the events of its KV.

@@ -103,6 +103,8 @@ std::string_view tokenizer::bytes_of(std::int32_t id) const noexcept {
   return parts_->spoken_words ? parts_->spoken_words->bytes(id) : parts_->words.bytes(id);
 }
 
+tokenizer::text_lead tokenizer::lead() const noexcept { return {parts_->spoken.lead, parts_->spoken.most_lead}; }
+
 std::int32_t tokenizer::vocab_size() const noexcept { return parts_->words.size(); }
 
 std::optional<std::int32_t> tokenizer::id_of(std::string_view token) const {

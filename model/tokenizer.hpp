@@ -48,6 +48,12 @@ public:
   [[nodiscard]] std::string decode(std::span<const std::int32_t> ids, bool skip_special) const;
   /// What one id says within a text: part of a character, perhaps. Valid as long as the tokenizer.
   [[nodiscard]] std::string_view bytes_of(std::int32_t id) const noexcept;
+  /// What decoding takes away where a text begins: `what`, `most` times at most.
+  struct text_lead {
+    std::string_view what;
+    std::size_t most = 0;
+  };
+  [[nodiscard]] text_lead lead() const noexcept; ///< valid as long as the tokenizer
 
   [[nodiscard]] std::int32_t vocab_size() const noexcept; ///< largest id + 1
   /// Of an added token by its content, else of a vocabulary entry by what becomes it.

@@ -12,6 +12,7 @@
 #include "actors/model_source.hpp"
 #include "gpu/bench/kernel_bench.hpp"
 #include "gpu/bench/machine.hpp"
+#include "model/bench/grammar_bench.hpp"
 #include "model/bench/model_bench.hpp"
 #include "transport/bench/transport_bench.hpp"
 
@@ -129,6 +130,48 @@ int bench_model(model_flags& flags) {
   return done ? written() : fail(done.error());
 }
 
+struct grammar_flags {
+  std::string model;
+  bool as_json = false;
+};
+
+void print(const model::bench::grammar_costs& c) {
+  std::printf("%d tokens: built in %.1f ms, %.1f MB; %zu masks at most, of %.1f KB\n\n", c.tokens, c.build_ms,
+              double(c.memory_bytes) / 1e6, c.masks_at_most, double(c.mask_bytes) / 1e3);
+}
+void print_json(const model::bench::grammar_costs& c) {
+  const json line{{"name", "grammar"},          {"tokens", c.tokens},
+                  {"build_ms", c.build_ms},     {"memory_bytes", c.memory_bytes},
+                  {"mask_bytes", c.mask_bytes}, {"masks_at_most", c.masks_at_most}};
+  std::printf("%s\n", line.dump().c_str());
+}
+
+/// As JSON, a cut character as U+FFFD.
+std::string shown(const std::string& text) { return json(text).dump(-1, ' ', false, json::error_handler_t::replace); }
+
+void print(const model::bench::mask_times& m) {
+  std::printf("%-40s %7zu tokens allowed  %8.1f us, kept %6.3f us\n", shown(m.place).c_str(), m.num_allowed,
+              m.worked_out_us, m.kept_us);
+}
+void print_json(const model::bench::mask_times& m) {
+  const json line{{"name", "mask"},
+                  {"place", m.place},
+                  {"allowed", m.num_allowed},
+                  {"worked_out_us", m.worked_out_us},
+                  {"kept_us", m.kept_us}};
+  std::printf("%s\n", line.dump(-1, ' ', false, json::error_handler_t::replace).c_str());
+}
+
+int bench_grammar(const grammar_flags& flags) {
+  const auto place = flags.model.empty() ? embedded_model() : result<std::filesystem::path>(flags.model);
+  if (!place) return fail(place.error());
+  const auto tokens = model::tokenizer::open(*place);
+  if (!tokens) return fail(tokens.error());
+  const auto show = [&](const auto& m) { flags.as_json ? print_json(m) : print(m); };
+  const auto done = model::bench::bench_json_grammar(*tokens, show, show);
+  return done ? written() : fail(done.error());
+}
+
 struct transport_flags {
   engine_flags engine;
   transport::bench::transport_bench_options options;
@@ -205,6 +248,12 @@ command add_bench(CLI::App& program) {
       ->delimiter(',')
       ->capture_default_str()
       ->check(CLI::Range(0, 1 << 20));
+  auto* grammar = app->add_subcommand("grammar", "The masks of answers that must be JSON: time and memory");
+  const auto of_grammar = std::make_shared<grammar_flags>();
+  grammar->add_option(
+      "--model", of_grammar->model,
+      "directory of a checkpoint, or its tokenizer.json (default: the model that comes with the program)");
+  grammar->add_flag("--json", of_grammar->as_json, "one JSON object a line");
   auto* wire = app->add_subcommand("transport", "Tensor transfers against raw sockets and memcpy");
   const auto of_wire = std::make_shared<transport_flags>();
   wire->add_option("--model", of_wire->engine.model, "of kv_handover (default: the model that comes with the program)");
@@ -219,7 +268,8 @@ command add_bench(CLI::App& program) {
           "of the two processes: apart (a core each, the default), together (one core), free (as the scheduler likes)")
       ->transform(CLI::CheckedTransformer(std::map<std::string, placing>{
           {"apart", placing::apart}, {"together", placing::together}, {"free", placing::free}}));
-  return {app, [flags, device, kernels, of_model, wire, of_wire] {
+  return {app, [flags, device, kernels, of_model, grammar, of_grammar, wire, of_wire] {
+            if (grammar->parsed()) return bench_grammar(*of_grammar);
             if (wire->parsed()) return bench_transport(*of_wire);
             if (device->parsed()) return bench_device(*flags);
             return kernels->parsed() ? bench_kernels(*flags) : bench_model(*of_model);

@@ -66,6 +66,7 @@ void program_writer::outputs() {
   gather([&s = s_](frame& f, step_size size) -> gpu::gather_op {
     return {.arrays = {array(f.logits_part, f.logits, s.shape.vocab_part)}, .rows = size.outputs};
   });
+  program_.pieces.emplace_back(masks_piece{});
   compute("sample", [&s = s_](env e, gpu::team& team) {
     auto& f = *e.f;
     if (f.num_outputs == 0) return;
@@ -77,7 +78,9 @@ void program_writer::outputs() {
                          .slot = f.output_slots,
                          .token_slots = e.token_slots,
                          .token = f.sampled,
-                         .digest = f.digests});
+                         .digest = f.digests,
+                         .rules = f.output_rules,
+                         .logprobs = f.logprobs});
   });
 }
 

@@ -103,5 +103,18 @@ def a_random_checkpoint_serves(program):
             check(status != 0 and words in err and err.count("\n") == 1, (args, status, err))
 
 
+def grammars_cost_a_little(program):
+    """bench grammar says what the masks of a vocabulary cost, place by place"""
+    costs, *masks = lines_of(program, "bench", "grammar")
+    check(costs["name"] == "grammar" and costs["tokens"] == 4096 and costs["mask_bytes"] == 512, costs)
+    check(costs["build_ms"] > 0 and costs["memory_bytes"] > 4096 * 16 and costs["masks_at_most"] > 0, costs)
+    check(all(m["name"] == "mask" and m["worked_out_us"] > 0 and m["kept_us"] > 0 for m in masks), masks)
+    allowed = {m["place"]: m["allowed"] for m in masks}
+    check(allowed["{}"] == 1 and 2000 < allowed['{"a": "b'] < 4096 and min(allowed.values()) > 0, allowed)
+    status, _, err = call(program, "bench", "grammar", "--model", "/none")
+    check(status != 0 and "/none" in err and err.count("\n") == 1, (status, err))
+
+
 if __name__ == "__main__":
-    main([device_says_what_and_why, kernels_stand_beside_their_limits, transfers_stand_beside_raw_sockets, a_random_checkpoint_serves], sys.argv[1])
+    main([device_says_what_and_why, kernels_stand_beside_their_limits, transfers_stand_beside_raw_sockets, grammars_cost_a_little,
+          a_random_checkpoint_serves], sys.argv[1])

@@ -47,6 +47,7 @@ std::int32_t choose(const float* logits, std::int32_t vocab, const sampling& s, 
   std::int32_t greedy = 0;
   for (std::int32_t i = 1; i < vocab; ++i)
     if (logits[i] > logits[greedy]) greedy = i;
+  if (logits[greedy] == forbidden) return -1;
   // At 0, and so near it that a division leaves the numbers there are, the largest wins.
   if (!(s.temperature > 0) || !(std::fabs(logits[greedy] / s.temperature) <= std::numeric_limits<float>::max()))
     return greedy;
@@ -198,7 +199,7 @@ void sample(team& t, const sample_args& a) {
         from = changed.data();
       }
       a.token[row] = finite ? choose(from, a.vocab, a.params[row], a.positions[row]) : -1;
-      if (finite && rules != nullptr && rules->top_logprobs >= 0)
+      if (a.token[row] >= 0 && rules != nullptr && rules->top_logprobs >= 0)
         write_logprobs(logits, a.vocab, a.token[row], rules->top_logprobs, a.logprobs + row * (1 + max_top_logprobs));
       if (a.slot != nullptr && a.slot[row] >= 0) a.token_slots[a.slot[row]] = a.token[row];
     }

@@ -154,8 +154,8 @@ void sample(team& t, const sample_args& a) {
           best = greedy(changed, a.vocab, &ignored);
           from = changed;
         }
-        if (a.params[row].temperature > 0) best = choose(from, a.vocab, a.params[row], a.positions[row], best);
-        if (rules != nullptr && rules->top_logprobs >= 0)
+        if (best >= 0 && a.params[row].temperature > 0) best = choose(from, a.vocab, a.params[row], a.positions[row], best);
+        if (best >= 0 && rules != nullptr && rules->top_logprobs >= 0)
           reference::write_logprobs(logits, a.vocab, best, rules->top_logprobs,
                                     a.logprobs + row * (1 + max_top_logprobs));
       }
