@@ -1,5 +1,7 @@
 #include "actors/attention_host.hpp"
 
+#include <boost/asio/post.hpp>
+
 #include "actors/wire.hpp"
 
 namespace quadrant::actors {
@@ -7,6 +9,12 @@ namespace quadrant::actors {
 attention_host::attention_host(parts p)
     : parts_(std::move(p)), link_(std::make_shared<worker_link>()), kv_memory_(parts_.shard->kv.pool_bytes()),
       landing_memory_(parts_.plan->landing_of(parts_.id).bytes()), token_slots_(std::size_t(parts_.token_slots)),
+      masks_(parts_.pump || !parts_.json ? nullptr : std::make_unique<boost::asio::thread_pool>(1)),
+      samplers_(parts_.token_slots, parts_.shard->config.vocab_size, mask_maker(),
+                [json = parts_.json]() -> std::shared_ptr<const model::grammar> {
+                  return json && json->get() ? *json->get() : nullptr;
+                }),
+      slot_has_form_(std::size_t(parts_.token_slots), false),
       device_(std::make_unique<gpu::device>(parts_.name, parts_.team, parts_.pump)) {
   auto& endpoint = *parts_.endpoint;
   const auto& plan = *parts_.plan;
@@ -38,6 +46,7 @@ attention_host::attention_host(parts p)
 /// First nothing runs any more, then nothing reads, then nothing can write.
 attention_host::~attention_host() {
   device_.reset();
+  if (masks_) masks_->join();
   link_->open.wait_for_none();
   parts_.endpoint->close_inbox(link_->self.inbox);
   parts_.endpoint->deregister(kv_ref_.key);
@@ -54,13 +63,32 @@ void attention_host::tell_first_rank(const msg::arrival& message) {
        });
 }
 
+model::sampler_slots::background attention_host::mask_maker() const {
+  if (!masks_) return [](const std::function<void()>& task) { task(); };
+  return [pool = masks_.get()](std::function<void()> task) { boost::asio::post(*pool, std::move(task)); };
+}
+
+bool attention_host::has_form(const model::batch& step) {
+  bool any = false;
+  for (const auto& out : step.outputs) {
+    const bool its = out.rules && out.rules->json_object;
+    if (out.opens) slot_has_form_[std::size_t(out.slot)] = its;
+    any = any || (out.slot >= 0 ? slot_has_form_[std::size_t(out.slot)] : its);
+  }
+  return any && parts_.shard->shape.samples;
+}
+
 void attention_host::launch(std::uint32_t index, model::batch step, launch_hooks hooks) {
   auto& s = slots_[index];
-  const model::step_env env{
-      .ops = parts_.ops, .f = s.frame.get(), .kv_pool = kv_memory_.data(), .token_slots = token_slots_.data()};
+  const model::step_env env{.ops = parts_.ops,
+                            .f = s.frame.get(),
+                            .kv_pool = kv_memory_.data(),
+                            .token_slots = token_slots_.data(),
+                            .samplers = parts_.shard->shape.samples ? &samplers_ : nullptr};
   model::step_hooks step_hooks{.previous = hooks.in_order && !previous_.empty() ? &previous_ : nullptr,
                                .kv_ready = std::move(hooks.kv_ready),
-                               .done = {}};
+                               .done = {},
+                               .masks = has_form(step) ? std::optional<gpu::event>(std::in_place) : std::nullopt};
   if (hooks.done) step_hooks.done = [frame = s.frame.get(), done = std::move(hooks.done)] { done(*frame); };
   previous_ =
       model::enqueue(parts_.shard->program, env, std::move(step), *s.stream, s.fabric.get(), std::move(step_hooks));

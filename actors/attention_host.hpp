@@ -9,6 +9,9 @@
 #include <string>
 #include <vector>
 
+#include <boost/asio/thread_pool.hpp>
+
+#include "actors/answer_grammar.hpp"
 #include "actors/cluster_plan.hpp"
 #include "actors/slot_fabric.hpp"
 #include "gpu/backend.hpp"
@@ -30,7 +33,8 @@ public:
     gpu::team_options team;
     std::shared_ptr<gpu::device_pump> pump; ///< null: the device has threads of its own
     std::int32_t token_slots = 0;
-    std::function<void(failure)> failed; ///< a peer is lost; any thread
+    std::shared_ptr<const answer_grammar> json; ///< where the shard samples
+    std::function<void(failure)> failed;        ///< a peer is lost; any thread
   };
   explicit attention_host(parts p);
   ~attention_host();
@@ -60,6 +64,10 @@ public:
   }
 
 private:
+  [[nodiscard]] model::sampler_slots::background mask_maker() const;
+  /// Must one of the step's outputs have a form?
+  bool has_form(const model::batch& step);
+
   struct slot {
     std::unique_ptr<model::frame> frame;
     std::uint64_t arena_key;
@@ -70,6 +78,9 @@ private:
   std::shared_ptr<worker_link> link_;
   gpu::aligned_bytes kv_memory_, landing_memory_;
   std::vector<std::int32_t> token_slots_;
+  std::unique_ptr<boost::asio::thread_pool> masks_; ///< makes them beside the device; null: the device does
+  model::sampler_slots samplers_;
+  std::vector<bool> slot_has_form_;
   transport::remote_span kv_ref_, landing_ref_;
   std::vector<slot> slots_;
   model::kv_events previous_;

@@ -28,6 +28,7 @@ result<gpu::sampling> read_sampling(const std::filesystem::path& file) {
   s.top_p = float(fields.real("top_p", 0, 1, 1));
   s.top_k = fields.integer("top_k", 0, 1 << 30, 0);
   s.min_p = float(fields.real("min_p", 0, 1, 0));
+  s.repetition = float(fields.real("repetition_penalty", 0.01, 100, 1));
   if (fields.problem()) return *fields.problem();
   return s;
 }

@@ -86,10 +86,14 @@ model::shard_spec cluster_plan::shard_of(worker_id id) const {
   return spec;
 }
 
+std::int32_t cluster_plan::prefill_outputs(const topology& t) {
+  return std::int32_t(std::max(t.prefill_micro_batch_tokens, t.decode_max_sequences));
+}
+
 model::frame_limits cluster_plan::frame_of(role kind) const {
   if (kind == role::prefill) {
     const auto tokens = std::int32_t(topology_.prefill_micro_batch_tokens);
-    return {.tokens = tokens, .sequences = tokens, .outputs = tokens};
+    return {.tokens = tokens, .sequences = tokens, .outputs = prefill_outputs(topology_)};
   }
   const auto rows = std::int32_t((topology_.decode_max_sequences + topology_.decode_micro_batches - 1) /
                                  topology_.decode_micro_batches);

@@ -37,8 +37,10 @@ public:
   [[nodiscard]] const std::vector<std::string>& workers() const noexcept { return names_; } ///< the rows of a view
   [[nodiscard]] std::uint32_t row_of(worker_id id) const;
 
-  [[nodiscard]] model::shard_spec shard_of(worker_id id) const;     ///< attention workers
-  [[nodiscard]] model::frame_limits frame_of(role kind) const;      ///< of one slot
+  [[nodiscard]] model::shard_spec shard_of(worker_id id) const; ///< attention workers
+  [[nodiscard]] model::frame_limits frame_of(role kind) const;  ///< of one slot
+  /// Rows of logits of a prefill micro-batch: of every position, or of every sample of a request.
+  [[nodiscard]] static std::int32_t prefill_outputs(const topology& t);
   [[nodiscard]] std::uint32_t slots_of(role kind) const;            ///< micro-batches of the phase
   [[nodiscard]] attention_landing landing_of(worker_id id) const;   ///< attention workers
   [[nodiscard]] dispatch_landing dispatch_of(role attention) const; ///< of the groups that serve this phase

@@ -9,15 +9,19 @@ scheduler::decode_limits limits_of(const topology& t) {
   return {.max_sequences = std::int32_t(t.decode_max_sequences),
           .launch_ahead = std::int32_t(t.decode_launch_ahead),
           .micro_batches = std::int32_t(t.decode_micro_batches),
-          .kv_split = std::int32_t(t.decode_kv_split)};
+          .kv_split = std::int32_t(t.decode_kv_split),
+          .prefix_cache = t.decode_prefix_cache == 1};
 }
 
 /// As the rank sees it that holds the kv_rank-th part of each sequence's KV.
 model::batch read_batch(wire::DecodeStep::Reader step, std::int32_t kv_rank) {
   model::batch b;
   for (const auto row : step.getRows()) {
-    b.outputs.push_back(
-        {.row = std::int32_t(b.ids.size()), .slot = row.getSlot(), .sampling = read(row.getSampling())});
+    b.outputs.push_back({.row = std::int32_t(b.ids.size()),
+                         .slot = row.getSlot(),
+                         .sampling = read(row.getSampling()),
+                         .opens = row.getOpens(),
+                         .rules = row.getOpens() && row.hasRules() ? read(row.getRules()) : nullptr});
     b.ids.push_back(row.getToken());
     const scheduler::kv_split split{read_ints(row.getSegmentEnds())};
     b.sequences.push_back({.num_rows = 1,
@@ -53,18 +57,7 @@ decode_worker::behavior_type decode_worker::make_behavior() {
     host_->on_hand_over([host = host_.get()](const msg::arrival& message) { host->tell_first_rank(message); });
   return {[this](const msg::reserve& message) { reserve(message); },
           [this](const msg::arrival& message) { handed_over(message); },
-          [this](const msg::forget& message) {
-            const auto v = message.view();
-            const auto id = v->getRequest();
-            std::erase_if(waiting_, [&](const auto& w) {
-              return w.first.view()->getRequest() == id && w.first.view()->getAttempt() == v->getAttempt();
-            });
-            if (find(id, v->getAttempt())) {
-              sequences_.erase(id);
-              core_.cancel(id);
-            }
-            grant_waiting();
-          },
+          [this](const msg::forget& message) { forget(message); },
           [this](const msg::decode_step& message) { execute(message); },
           [this](const msg::decode_step_done& message) { commit(message); },
           [this](const msg::view& message, const handles& workers) {
@@ -87,20 +80,38 @@ void decode_worker::on_exit() {
   followers_.clear();
 }
 
-decode_worker::sequence* decode_worker::find(scheduler::sequence_id id, std::uint32_t attempt) {
+decode_worker::sequences* decode_worker::find(scheduler::sequence_id id, std::uint32_t attempt) {
   const auto found = sequences_.find(id);
-  return found != sequences_.end() && found->second.attempt == attempt ? &found->second : nullptr;
+  return found != sequences_.end() && found->second.order.view()->getAttempt() == attempt ? &found->second : nullptr;
 }
 
-std::int64_t decode_worker::slices_of(std::int32_t prompt_tokens, const scheduler::kv_split& split) const {
+std::int64_t decode_worker::slices_of(std::int32_t prompt_tokens, const scheduler::decode_grant& grant) const {
   const auto& plan = *host_->about().plan;
+  const auto& split = grant.samples.front().split;
+  const auto blocks = scheduler::blocks_for(prompt_tokens);
+  const auto copies = prompt_tokens % scheduler::block_tokens == 0 ? 0 : std::int32_t(grant.samples.size()) - 1;
+  const auto last_holder = split.holder_of((blocks - 1) / scheduler::segment_blocks);
   std::int64_t slices = 0;
   for (std::int32_t rank = 0; rank < plan.layout().decode_tp; ++rank) {
     const auto spec = plan.shard_of({role::decode, 0, rank});
-    slices += std::int64_t(model::shape_of(plan.config(), spec)->kv_heads) * spec.num_layers() *
-              split.blocks_on(std::size_t(spec.kv_rank()), scheduler::blocks_for(prompt_tokens));
+    const auto worker = std::size_t(spec.kv_rank());
+    const auto here = split.blocks_on(worker, blocks) - split.blocks_on(worker, grant.cached_blocks) +
+                      (worker == last_holder ? copies : 0);
+    slices += std::int64_t(model::shape_of(plan.config(), spec)->kv_heads) * spec.num_layers() * here;
   }
   return slices;
+}
+
+void decode_worker::write_place(wire::KvPlace::Builder to, std::int32_t prompt_tokens,
+                                const scheduler::decode_grant& grant) const {
+  const auto& first = grant.samples.front();
+  const auto blocks = unsigned(scheduler::blocks_for(prompt_tokens));
+  auto list = to.initBlocks(blocks);
+  for (unsigned i = 0; i < blocks; ++i) list.set(i, std::int32_t(i) < grant.cached_blocks ? -1 : first.blocks[i]);
+  write_ints([&](unsigned n) { return to.initSegmentEnds(n); }, first.split.ends);
+  if (prompt_tokens % scheduler::block_tokens == 0) return;
+  auto copies = to.initCopies(unsigned(grant.samples.size() - 1));
+  for (unsigned i = 0; i < copies.size(); ++i) copies.set(i, grant.samples[i + 1].blocks[blocks - 1]);
 }
 
 /// A part of a hand-over: slices of KV, or the first token. With the last one decoding begins.
@@ -113,12 +124,29 @@ void decode_worker::handed_over(const msg::arrival& message) {
   if (is_kv) {
     s->slices_due -= v->getKv().getSlices5();
   } else {
-    s->first_token = v->getFirst().getToken6();
+    s->first_tokens = read_ints(v->getFirst().getTokens6());
     s->prompt_ended_ns = v->getFirst().getEndedNs6();
   }
-  if (s->slices_due > 0 || !s->first_token) return;
-  core_.start(id, *s->first_token);
+  if (s->slices_due > 0 || s->first_tokens.empty()) return;
+  core_.start(id, s->first_tokens);
   launch_all();
+  if (!core_.decodes(id)) sequences_.erase(id); // none has more to make than its first token
+  grant_waiting();
+}
+
+/// A sample of a request that goes on, or all of it.
+void decode_worker::forget(const msg::forget& message) {
+  const auto v = message.view();
+  const auto id = v->getRequest();
+  if (v->getSample() < 0)
+    std::erase_if(waiting_, [&](const auto& w) {
+      return w.first.view()->getRequest() == id && w.first.view()->getAttempt() == v->getAttempt();
+    });
+  if (find(id, v->getAttempt())) {
+    v->getSample() < 0 ? core_.cancel(id) : core_.cancel({id, v->getSample()});
+    if (!core_.decodes(id)) sequences_.erase(id);
+  }
+  grant_waiting();
 }
 
 void decode_worker::reserve(const msg::reserve& message) {
@@ -132,24 +160,22 @@ void decode_worker::grant_waiting() {
     const auto& [message, request] = waiting_.front();
     const auto v = message.view();
     const auto id = v->getRequest();
-    auto lease = core_.reserve({.id = id,
-                                .prompt_tokens = v->getPromptTokens(),
+    auto grant = core_.reserve({.id = id,
+                                .prompt = read_ints(v->getTokens()),
                                 .max_new_tokens = v->getMaxNewTokens(),
-                                .stop_tokens = read_ints(v->getStopTokens())});
-    if (!lease && lease.error().code == errc::out_of_blocks) return;
-    if (lease)
-      sequences_.insert_or_assign(id, sequence{v->getAttempt(), request, read(v->getSampling()),
-                                               slices_of(v->getPromptTokens(), lease->split)});
+                                .stop_tokens = read_ints(v->getStopTokens()),
+                                .samples = v->getSamples()});
+    if (!grant && grant.error().code == errc::out_of_blocks) return;
+    const auto prompt_tokens = std::int32_t(v->getTokens().size());
+    if (grant) sequences_.insert_or_assign(id, sequences{message, request, slices_of(prompt_tokens, *grant)});
     send(request, msg::lease::make(
                       [&](wire::Lease::Builder& b) {
                         b.setRequest(id);
                         b.setAttempt(v->getAttempt());
-                        if (!lease) return write(b.initProblem(), lease.error());
-                        b.setSlot(lease->slot);
-                        write_ints([&](unsigned n) { return b.initBlocks(n); }, lease->blocks);
-                        write_ints([&](unsigned n) { return b.initSegmentEnds(n); }, lease->split.ends);
+                        if (!grant) return write(b.initProblem(), grant.error());
+                        write_place(b.initTo(), prompt_tokens, *grant);
                       },
-                      id));
+                      id, 62 + std::size_t(prompt_tokens) / scheduler::block_tokens));
     waiting_.pop_front();
   }
 }
@@ -170,7 +196,10 @@ void decode_worker::launch_all() {
           const auto needed = std::size_t(scheduler::blocks_for(row.position + 1));
           write_ints([&](unsigned n) { return rows[i].initBlocks(n); }, std::span(lease.blocks).first(needed));
           write_ints([&](unsigned n) { return rows[i].initSegmentEnds(n); }, lease.split.ends);
-          write(rows[i].initSampling(), sequences_.at(row.sequence).sampling);
+          const auto order = sequences_.at(row.sequence.id).order.view();
+          write(rows[i].initSampling(), read(order->getSampling(), row.sequence.sample));
+          rows[i].setOpens(row.index == 1);
+          if (row.index == 1 && order->hasRules()) rows[i].setRules(order->getRules());
         }
       });
       for (const auto& follower : followers_) send(follower, message);
@@ -187,12 +216,8 @@ void decode_worker::execute(const msg::decode_step& message) {
                        const auto v = message.view();
                        b.setNumber(v->getNumber());
                        b.setMicroBatch(v->getMicroBatch());
-                       auto tokens = b.initTokens(unsigned(f.num_outputs));
-                       auto digests = b.initDigests(unsigned(f.num_outputs));
-                       for (unsigned i = 0; i < unsigned(f.num_outputs); ++i) {
-                         tokens.set(i, f.sampled[i]);
-                         digests.set(i, f.digests[i]);
-                       }
+                       auto made = b.initMade(unsigned(f.num_outputs));
+                       for (unsigned i = 0; i < made.size(); ++i) write(made[i], f, std::int32_t(i));
                        b.setStartedNs(f.started_ns);
                        b.setEndedNs(steady_clock::monotonic_ns());
                      }));
@@ -204,26 +229,29 @@ void decode_worker::commit(const msg::decode_step_done& message) {
   const auto v = message.view();
   const auto m = std::int32_t(v->getMicroBatch());
   gaps_[std::size_t(m)].step(v->getStartedNs(), v->getEndedNs());
-  const auto outcomes = core_.commit(m, v->getNumber(), read_ints(v->getTokens()));
+  std::vector<std::int32_t> tokens;
+  for (const auto made : v->getMade()) tokens.push_back(made.getToken());
+  const auto outcomes = core_.commit(m, v->getNumber(), tokens);
   launch_all(); // before anything else: the device must not wait for us
   if (core_.in_flight() == 0)
     for (auto& gap : gaps_) gap.rest();
   for (const auto& out : outcomes) {
-    auto& s = sequences_.at(out.sequence);
+    const auto id = out.sequence.id;
+    auto& s = sequences_.at(id);
     if (const auto ended = std::exchange(s.prompt_ended_ns, 0); ended != 0)
       last_hand_over_ns_ = v->getStartedNs() - ended;
     send(s.request, msg::token::make(
                         [&](wire::Token::Builder& b) {
-                          b.setRequest(out.sequence);
-                          b.setAttempt(s.attempt);
+                          b.setRequest(id);
+                          b.setAttempt(s.order.view()->getAttempt());
+                          b.setSample(out.sequence.sample);
                           b.setIndex(out.index);
-                          b.setToken(out.token);
-                          b.setDigest(v->getDigests()[unsigned(out.row)]);
-                          b.setFinished(std::uint8_t(out.end));
+                          b.setMade(v->getMade()[unsigned(out.row)]);
                         },
-                        out.sequence, 16));
-    if (out.end != scheduler::ending::none) sequences_.erase(out.sequence);
+                        id, 24));
   }
+  for (const auto& out : outcomes) // now that all its samples' tokens are told
+    if (out.end != scheduler::ending::none && !core_.decodes(out.sequence.id)) sequences_.erase(out.sequence.id);
   grant_waiting();
 }
 

@@ -23,12 +23,12 @@ public:
   void on_exit() override;
 
 private:
-  struct sequence {
-    std::uint32_t attempt;
+  /// The samples of a request.
+  struct sequences {
+    msg::reserve order;
     request_actor request;
-    gpu::sampling sampling;
     std::int64_t slices_due = 0; ///< of the prompt's KV that have not arrived
-    std::optional<std::int32_t> first_token{};
+    std::vector<std::int32_t> first_tokens{};
     std::int64_t prompt_ended_ns = 0; ///< 0: its first step has been seen
   };
   /// The time between two steps of a micro-batch with no new sequence between them: what the framework costs the
@@ -39,12 +39,14 @@ private:
     void rest() { last_end_ns = 0; } ///< nothing to do: what follows is no gap
   };
 
-  /// The sequence, if this is its attempt.
-  [[nodiscard]] sequence* find(scheduler::sequence_id id, std::uint32_t attempt);
-  /// (block, layer, head) slices of a prompt's KV, over all ranks.
-  [[nodiscard]] std::int64_t slices_of(std::int32_t prompt_tokens, const scheduler::kv_split& split) const;
+  /// Null where it is not known, or this is not its attempt.
+  [[nodiscard]] sequences* find(scheduler::sequence_id id, std::uint32_t attempt);
+  /// (block, layer, head) slices of a prompt's KV that have to come, over all ranks.
+  [[nodiscard]] std::int64_t slices_of(std::int32_t prompt_tokens, const scheduler::decode_grant& grant) const;
   void handed_over(const msg::arrival& message);
   void reserve(const msg::reserve& message);
+  void forget(const msg::forget& message);
+  void write_place(wire::KvPlace::Builder to, std::int32_t prompt_tokens, const scheduler::decode_grant& grant) const;
   void grant_waiting();
   void launch_all();
   void execute(const msg::decode_step& message);
@@ -53,7 +55,7 @@ private:
 
   std::shared_ptr<attention_host> host_;
   scheduler::decode_scheduler core_; ///< used by rank 0
-  std::map<scheduler::sequence_id, sequence> sequences_;
+  std::map<scheduler::sequence_id, sequences> sequences_;
   std::deque<std::pair<msg::reserve, request_actor>> waiting_;
   std::vector<decode_actor> followers_;
   std::vector<gap_meter> gaps_;        ///< by micro-batch

@@ -1,9 +1,11 @@
 #include "actors/engine.hpp"
 
 #include <chrono>
+#include <cmath>
 #include <future>
 #include <thread>
 
+#include "actors/answer_grammar.hpp"
 #include "actors/child_processes.hpp"
 #include "actors/gateway.hpp"
 #include "actors/kept_promise.hpp"
@@ -33,7 +35,8 @@ failure wrong(std::string what) { return {errc::invalid_argument, std::move(what
 class cluster_engine final : public engine {
 public:
   cluster_engine(engine_options options, std::shared_ptr<const cluster_plan> plan)
-      : plan_(std::move(plan)), system_(system_config_), options_(std::move(options)) {}
+      : plan_(std::move(plan)), system_(system_config_), options_(std::move(options)),
+        json_(answer_grammar::of(options_.model, plan_->config())) {}
 
   ~cluster_engine() override {
     if (gateway_) caf::anon_send_exit(gateway_, caf::exit_reason::user_shutdown); // it ends what is live
@@ -106,6 +109,8 @@ public:
                          write_ints([&](unsigned n) { return b.initStopTokens(n); }, what.stop_tokens);
                          write(b.initSampling(), what.sampling);
                          b.setAllLogits(what.all_logits);
+                         b.setSamples(what.samples);
+                         if (const auto rules = rules_of(what)) write(b.initRules(), *rules);
                        },
                        id, 62 + what.tokens.size() / 2),
                    sink_ref(std::make_shared<kept_promise>(std::move(sink), what.samples)));
@@ -113,7 +118,9 @@ public:
   }
 
   void cancel(std::uint64_t id) override { caf::anon_send(gateway_, cancel_atom::value, id); }
-  void cancel(std::uint64_t id, std::int32_t) override { cancel(id); }
+  void cancel(std::uint64_t id, std::int32_t sample) override {
+    caf::anon_send(gateway_, cancel_atom::value, id, sample);
+  }
 
   [[nodiscard]] cluster_status status() override {
     auto report = ask_status(system_, supervisor_);
@@ -146,6 +153,50 @@ private:
          now = status())
       std::this_thread::sleep_for(std::chrono::milliseconds(2));
   }
+  /// What of the request changes logits beside its numbers; nothing where nothing does.
+  [[nodiscard]] static std::optional<model::sampling_rules> rules_of(const generation& what) {
+    const auto& s = what.sampling;
+    const bool bans = what.min_new_tokens > 0 && !what.stop_tokens.empty();
+    const bool counts = s.presence != 0 || s.frequency != 0 || s.repetition != 1;
+    const bool json = what.form == answer_form::json_object;
+    if (!bans && !counts && !json && what.bias.empty() && what.top_logprobs < 0) return std::nullopt;
+    model::sampling_rules rules{.counts_tokens = counts,
+                                .prompt = {},
+                                .bias = what.bias,
+                                .banned = {},
+                                .json_object = json,
+                                .top_logprobs = what.top_logprobs};
+    if (s.repetition != 1) rules.prompt = what.tokens;
+    if (bans) {
+      rules.banned = what.stop_tokens;
+      rules.banned_until = std::int32_t(what.tokens.size()) + what.min_new_tokens;
+    }
+    return rules;
+  }
+  /// Cuts what is beyond the vocabulary, and says what cannot be.
+  result<void> check_sampling(generation& what) const {
+    const auto vocab = plan_->config().vocab_size;
+    const auto& s = what.sampling;
+    for (const float number : {s.temperature, s.top_p, s.min_p, s.presence, s.frequency, s.repetition})
+      if (!std::isfinite(number)) return wrong("a number of the sampling is not finite");
+    if (s.repetition <= 0) return wrong("the repetition penalty must be above 0; 1 is none");
+    if (what.samples < 1 || what.samples > plan_->layout().decode_max_sequences)
+      return wrong(std::to_string(what.samples) + " samples are wanted; there can be 1 to " +
+                   std::to_string(plan_->layout().decode_max_sequences) + " (max_sequences of decode)");
+    if (what.all_logits && what.samples != 1) return wrong("all logits are of one sample");
+    if (what.top_logprobs > max_top_logprobs)
+      return wrong("logprobs of at most " + std::to_string(max_top_logprobs) + " tokens can be had");
+    if (what.bias.size() > std::size_t(max_logit_biases))
+      return wrong("at most " + std::to_string(max_logit_biases) + " logits can have a bias");
+    for (const auto& b : what.bias)
+      if (b.id < 0 || b.id >= vocab || !std::isfinite(b.bias))
+        return wrong("the bias of token " + std::to_string(b.id) + " is not of the vocabulary of " +
+                     std::to_string(vocab) + ", or not finite");
+    what.top_logprobs = std::min(what.top_logprobs, vocab);
+    std::erase_if(what.stop_tokens, [&](std::int32_t id) { return id < 0 || id >= vocab; });
+    if (what.form == answer_form::json_object && !json_->get()) return json_->get().error();
+    return {};
+  }
   /// Fills in what the request left open.
   result<void> check(generation& what) const {
     const auto& c = plan_->config();
@@ -162,7 +213,10 @@ private:
       return wrong("the prompt has " + std::to_string(what.tokens.size()) + " tokens and " +
                    std::to_string(what.max_new_tokens) + " new ones are wanted, but the model has " +
                    std::to_string(c.max_position_embeddings) + " positions");
-    return {};
+    if (what.min_new_tokens > what.max_new_tokens)
+      return wrong("at least " + std::to_string(what.min_new_tokens) + " new tokens are wanted, but at most " +
+                   std::to_string(what.max_new_tokens));
+    return check_sampling(what);
   }
 
   std::shared_ptr<const cluster_plan> plan_;
@@ -176,6 +230,7 @@ private:
   node_actor agent_;
   std::uint16_t control_port_ = 0;
   child_processes children_;
+  std::shared_ptr<const answer_grammar> json_;
 };
 
 result<supervisor_actor> connect(caf::actor_system& system, const std::string& host, std::uint16_t port) {

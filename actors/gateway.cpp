@@ -42,6 +42,10 @@ gateway::behavior_type gateway::make_behavior() {
           [this](cancel_atom, std::uint64_t id) {
             if (const auto found = live_.find(id); found != live_.end()) send(found->second.actor, cancel_atom::value);
           },
+          [this](cancel_atom, std::uint64_t id, std::int32_t sample) {
+            if (const auto found = live_.find(id); found != live_.end())
+              send(found->second.actor, cancel_atom::value, sample);
+          },
           [this](const msg::worker_down& message) {
             for (const auto& [id, r] : live_) send(r.actor, message);
           },

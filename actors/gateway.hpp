@@ -16,8 +16,9 @@ namespace quadrant::actors {
 
 using sink_ref = std::shared_ptr<token_sink>; ///< never leaves the process
 
-using gateway_actor = caf::typed_actor<takes<msg::request_spec, sink_ref>, takes<cancel_atom, std::uint64_t>,
-                                       takes<msg::worker_down>, takes<tick_atom>>;
+using gateway_actor =
+    caf::typed_actor<takes<msg::request_spec, sink_ref>, takes<cancel_atom, std::uint64_t>,
+                     takes<cancel_atom, std::uint64_t, std::int32_t>, takes<msg::worker_down>, takes<tick_atom>>;
 
 class gateway : public observed<gateway_actor::base> {
 public:

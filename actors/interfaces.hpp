@@ -67,9 +67,10 @@ using takes = caf::reacts_to<Messages...>;
 /// What every worker answers to.
 #define QUADRANT_WORKER_MESSAGES takes<msg::view, handles>, caf::replies_to<msg::status_query>::with<msg::status_report>
 
-using request_actor = caf::typed_actor<takes<msg::lease>, takes<msg::first_token>, takes<msg::logit_rows>,
-                                       takes<msg::hand_over_failed>, takes<msg::token>, takes<msg::worker_down>,
-                                       takes<begin_atom>, takes<cancel_atom>, takes<timeout_atom>>;
+using request_actor =
+    caf::typed_actor<takes<msg::lease>, takes<msg::first_token>, takes<msg::logit_rows>, takes<msg::hand_over_failed>,
+                     takes<msg::token>, takes<msg::worker_down>, takes<begin_atom>, takes<cancel_atom>,
+                     takes<cancel_atom, std::int32_t>, takes<timeout_atom>>;
 using router_actor = caf::typed_actor<caf::replies_to<msg::admit>::with<msg::route>, takes<msg::forget>,
                                       takes<msg::worker_down>, QUADRANT_WORKER_MESSAGES>;
 using planner_actor = caf::typed_actor<takes<msg::prefill, handle>, takes<msg::halt, handle>, takes<msg::forget>,

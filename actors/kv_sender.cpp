@@ -99,7 +99,7 @@ void chunk_kv::layer_stored(std::int32_t layer) const {
     });
 }
 
-void chunk_kv::first_token(std::int32_t token) const {
+void chunk_kv::first_tokens(std::span<const std::int32_t> tokens) const {
   if (!outbound_->begin()) return;
   send(targets_->front(),
        {.slices = {},
@@ -108,7 +108,7 @@ void chunk_kv::first_token(std::int32_t token) const {
                              auto a = b.initFirst();
                              a.setRequest6(request_);
                              a.setAttempt6(attempt_);
-                             a.setToken6(token);
+                             write_ints([&](unsigned n) { return a.initTokens6(n); }, tokens);
                              a.setEndedNs6(steady_clock::monotonic_ns());
                            })},
        [chunk = shared_from_this()](const result<void>& outcome) {
@@ -183,7 +183,7 @@ std::vector<std::shared_ptr<const chunk_kv>> kv_sender::prepare(wire::MicroBatch
     kv->row_ = row_;
     kv->request_ = c.getRequest();
     kv->attempt_ = c.getAttempt();
-    kv->first_position_ = c.getFirstPosition();
+    kv->first_position_ = c.getFirstPosition() == c.getCachedTokens() ? 0 : c.getFirstPosition();
     kv->end_position_ = c.getFirstPosition() + std::int32_t(c.getTokens().size());
     kv->ledger_ = as<kv_transfer_actor>(beside[2 * i + 1]);
     kv->outbound_ = std::move(outbound);
@@ -196,17 +196,22 @@ std::vector<std::shared_ptr<const chunk_kv>> kv_sender::prepare(wire::MicroBatch
 
 std::vector<chunk_kv::place> kv_sender::places_of(wire::MicroBatch::Chunk::Reader chunk, const kv_target& to) const {
   const auto& shape = host_.about().shard->shape;
-  const auto first_block = chunk.getFirstPosition() / gpu::block_tokens;
-  const auto decode_blocks = chunk.getDecodeBlocks();
-  const scheduler::kv_split split{read_ints(chunk.getSegmentEnds())};
+  const auto first_block = chunk.getSendFrom();
+  const auto decode_blocks = chunk.getTo().getBlocks();
+  const scheduler::kv_split split{read_ints(chunk.getTo().getSegmentEnds())};
   std::vector<chunk_kv::place> places;
   for (auto head = first_own_head_; head < shape.kv_heads; ++head) {
     const auto global = shape.first_kv_head + head;
     if (global < to.first_kv_head || global >= to.end_kv_head) continue;
     for (unsigned i = 0; i < decode_blocks.size(); ++i) {
       const auto block = first_block + std::int32_t(i);
-      if (split.holder_of(block / scheduler::segment_blocks) == std::size_t(to.kv_rank))
-        places.push_back({chunk.getBlocks()[unsigned(block)], head, decode_blocks[i], global - to.first_kv_head});
+      if (split.holder_of(block / scheduler::segment_blocks) != std::size_t(to.kv_rank)) continue;
+      const auto add = [&](std::int32_t there) {
+        places.push_back({chunk.getBlocks()[unsigned(block)], head, there, global - to.first_kv_head});
+      };
+      if (decode_blocks[i] >= 0) add(decode_blocks[i]);
+      if (i + 1 == decode_blocks.size())
+        for (const auto copy : chunk.getTo().getCopies()) add(copy);
     }
   }
   return places;

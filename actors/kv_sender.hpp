@@ -5,7 +5,8 @@
 //                                ─▶ all ended: KvSent to the kv_transfer
 //
 // Nobody is asked first: a chunk says where its blocks go. A full block leaves when it is sealed, the last open one at the
-// end of the prompt.
+// end of the prompt, to each of its samples. With the first chunk leaves what of the prompt was cached, unless the decode
+// ranks have it too.
 // Threads kv_sender: the shard's actor; chunk_kv: the device thread
 #pragma once
 #include <cstdint>
@@ -13,6 +14,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -53,8 +55,8 @@ struct kv_target {
 class chunk_kv : public std::enable_shared_from_this<chunk_kv> {
 public:
   void layer_stored(std::int32_t layer) const;
-  /// The answer's index 0: the prompt is computed.
-  void first_token(std::int32_t token) const;
+  /// Index 0 of each sample's answer: the prompt is computed.
+  void first_tokens(std::span<const std::int32_t> tokens) const;
 
 private:
   friend class kv_sender;

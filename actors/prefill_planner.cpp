@@ -8,7 +8,9 @@ namespace {
 scheduler::planner_limits limits_of(const topology& t) {
   return {.num_slots = std::int32_t(t.prefill_micro_batches),
           .micro_batch_tokens = std::int32_t(t.prefill_micro_batch_tokens),
-          .chunk_tokens = std::int32_t(t.prefill_chunk_tokens)};
+          .chunk_tokens = std::int32_t(t.prefill_chunk_tokens),
+          .outputs = cluster_plan::prefill_outputs(t),
+          .prefix_cache = t.prefill_prefix_cache == 1};
 }
 
 } // namespace
@@ -22,7 +24,11 @@ prefill_planner::behavior_type prefill_planner::make_behavior() {
   return {[this](const msg::prefill& message, const handle& transfer) {
             const auto v = message.view();
             const auto request = current_sender();
-            if (const auto taken = core_.submit(v->getRequest(), std::int32_t(v->getTokens().size())); !taken) {
+            if (const auto taken = core_.submit({.id = v->getRequest(),
+                                                 .tokens = read_ints(v->getTokens()),
+                                                 .all_logits = v->getAllLogits(),
+                                                 .samples = v->getSamples()});
+                !taken) {
               // The hand-over ends with the reason; the request hears it from there.
               send(as<kv_transfer_actor>(transfer), msg::kv_sent::make([&](wire::KvSent::Builder& b) {
                      b.setRequest(v->getRequest());
@@ -64,6 +70,19 @@ prefill_planner::behavior_type prefill_planner::make_behavior() {
           }};
 }
 
+/// The part of `all`, a prompt's, that is of the blocks which the chunk completes; the first chunk sends the cached ones, too.
+void prefill_planner::write_place(wire::MicroBatch::Chunk::Builder to, const scheduler::chunk& c,
+                                  wire::KvPlace::Reader all) {
+  const auto first = c.first ? 0 : c.first_position / gpu::block_tokens;
+  const auto end = c.last ? std::int32_t(c.blocks.size()) : (c.first_position + c.num_tokens) / gpu::block_tokens;
+  to.setSendFrom(first);
+  auto place = to.initTo();
+  auto blocks = place.initBlocks(unsigned(end - first));
+  for (unsigned n = 0; n < blocks.size(); ++n) blocks.set(n, all.getBlocks()[unsigned(first) + n]);
+  if (c.last) place.setCopies(all.getCopies());
+  place.setSegmentEnds(all.getSegmentEnds());
+}
+
 void prefill_planner::plan_all() {
   while (auto batch = core_.plan()) {
     handles beside; // of each chunk: its request, its kv_transfer
@@ -85,13 +104,10 @@ void prefill_planner::plan_all() {
         to.setLast(c.last);
         to.setAllLogits(v->getAllLogits());
         to.setSampling(v->getSampling());
-        if (!v->getAllLogits()) {
-          const auto first = c.first_position / gpu::block_tokens, end_position = c.first_position + c.num_tokens;
-          const auto end = c.last ? std::int32_t(c.blocks.size()) : end_position / gpu::block_tokens;
-          auto blocks = to.initDecodeBlocks(unsigned(end - first));
-          for (unsigned n = 0; n < blocks.size(); ++n) blocks.set(n, v->getBlocks()[unsigned(first) + n]);
-          to.setSegmentEnds(v->getSegmentEnds());
-        }
+        to.setSamples(v->getSamples());
+        if (c.last && v->hasRules()) to.setRules(v->getRules());
+        to.setCachedTokens(c.cached_tokens);
+        if (!v->getAllLogits()) write_place(to, c, v->getTo());
         beside.push_back(p.request);
         beside.push_back(p.transfer);
       }

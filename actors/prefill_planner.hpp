@@ -25,6 +25,7 @@ private:
     handle request, transfer;
   };
   void plan_all();
+  static void write_place(wire::MicroBatch::Chunk::Builder to, const scheduler::chunk& c, wire::KvPlace::Reader all);
 
   std::shared_ptr<const cluster_plan> plan_;
   scheduler::prefill_planner core_;

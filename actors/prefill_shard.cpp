@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "actors/wire.hpp"
 
@@ -18,9 +19,11 @@ model::batch read_batch(wire::MicroBatch::Reader step) {
     const auto rows = std::int32_t(c.getTokens().size());
     b.sequences.push_back(
         {.num_rows = rows, .first_position = c.getFirstPosition(), .blocks = read_ints(c.getBlocks())});
-    const auto wanted = c.getAllLogits() ? first_row : c.getLast() ? first_row + rows - 1 : first_row + rows;
-    for (auto row = wanted; row < first_row + rows; ++row)
-      b.outputs.push_back({.row = row, .slot = -1, .sampling = read(c.getSampling())});
+    for (std::int32_t row = 0; row < rows && c.getAllLogits(); ++row) b.outputs.push_back({.row = first_row + row});
+    if (c.getAllLogits() || !c.getLast()) continue;
+    const auto rules = c.hasRules() ? read(c.getRules()) : nullptr;
+    for (std::int32_t sample = 0; sample < c.getSamples(); ++sample)
+      b.outputs.push_back({.row = first_row + rows - 1, .sampling = read(c.getSampling(), sample), .rules = rules});
   }
   return b;
 }
@@ -35,7 +38,7 @@ void report_outputs(const msg::micro_batch& message, const handles& beside,
   for (unsigned i = 0; i < chunks.size(); ++i) {
     const auto c = chunks[i];
     const auto request = as<request_actor>(beside[2 * i]);
-    const auto rows = c.getAllLogits() ? std::int32_t(c.getTokens().size()) : c.getLast() ? 1 : 0;
+    const auto rows = c.getAllLogits() ? std::int32_t(c.getTokens().size()) : c.getLast() ? c.getSamples() : 0;
     const auto at_once = std::max(1, logits_per_message / vocabulary);
     for (std::int32_t first = 0; c.getAllLogits() && first < rows; first += at_once)
       caf::anon_send(
@@ -47,15 +50,18 @@ void report_outputs(const msg::micro_batch& message, const handles& beside,
             const auto bytes = std::size_t(std::min(at_once, rows - first)) * std::size_t(vocabulary) * sizeof(float);
             std::memcpy(b.initRows(unsigned(bytes)).begin(), f.logits + std::int64_t(out + first) * vocabulary, bytes);
           }));
+    const auto outputs = c.getAllLogits() ? std::pair(out + rows - 1, out + rows) : std::pair(out, out + rows);
     out += rows;
     if (!c.getLast()) continue;
-    if (kv[i]) kv[i]->first_token(f.sampled[out - 1]);
+    if (kv[i]) kv[i]->first_tokens({f.sampled + outputs.first, f.sampled + outputs.second});
     caf::anon_send(request, msg::first_token::make(
                                 [&](wire::FirstToken::Builder& b) {
                                   b.setRequest(c.getRequest());
                                   b.setAttempt(c.getAttempt());
-                                  b.setToken(f.sampled[out - 1]);
-                                  b.setDigest(f.digests[out - 1]);
+                                  b.setCachedTokens(c.getCachedTokens());
+                                  auto samples = b.initSamples(unsigned(outputs.second - outputs.first));
+                                  for (unsigned n = 0; n < samples.size(); ++n)
+                                    write(samples[n], f, outputs.first + std::int32_t(n));
                                 },
                                 c.getRequest()));
   }

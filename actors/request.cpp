@@ -13,7 +13,8 @@ constexpr auto admit_timeout = std::chrono::seconds(10);
 live_request::live_request(caf::actor_config& config, msg::request_spec spec, serving_view around,
                            std::shared_ptr<token_sink> sink)
     : observed(config, "request"), spec_(std::move(spec)), around_(std::move(around)), sink_(std::move(sink)),
-      id_(spec_.view()->getId()) {}
+      id_(spec_.view()->getId()), samples_(std::size_t(spec_.view()->getSamples())),
+      open_samples_(spec_.view()->getSamples()) {}
 
 live_request::behavior_type live_request::make_behavior() {
   now("admitting");
@@ -31,7 +32,8 @@ live_request::behavior_type live_request::make_behavior() {
         fail({errc::peer_lost, std::string("worker ") + v->getName().cStr() + " was lost: " + v->getReason().cStr()});
       },
       [this](begin_atom) { admit(); },
-      [this](cancel_atom) { end(finish::cancelled); },
+      [this](cancel_atom) { cancel_all(); },
+      [this](cancel_atom, std::int32_t sample) { cancel(sample); },
       [this](timeout_atom) {
         fail({errc::deadline, "the request took longer than its deadline"});
       }};
@@ -53,7 +55,7 @@ void live_request::admit() {
             if (over_) return;
             const auto v = route.view();
             if (const auto outcome = read(v->getProblem()); !outcome) return fail(outcome.error());
-            spec_.view()->getAllLogits() ? start_prefill({}, {}) : lease();
+            spec_.view()->getAllLogits() ? start_prefill({}) : lease();
           },
           [this](const caf::error&) {
             fail({errc::unavailable, "the router does not answer"});
@@ -68,22 +70,24 @@ void live_request::lease() {
                            [&](wire::Reserve::Builder& b) {
                              b.setRequest(id_);
                              b.setAttempt(attempt_);
-                             b.setPromptTokens(std::int32_t(spec->getTokens().size()));
+                             b.setTokens(spec->getTokens());
                              b.setMaxNewTokens(spec->getMaxNewTokens());
                              b.setStopTokens(spec->getStopTokens());
                              b.setSampling(spec->getSampling());
+                             b.setSamples(spec->getSamples());
+                             if (spec->hasRules()) b.setRules(spec->getRules());
                            },
-                           id_));
+                           id_, 62 + spec->totalSize().wordCount));
 }
 
 void live_request::leased(const msg::lease& message) {
   const auto v = message.view();
   if (over_ || v->getAttempt() != attempt_ || transfer_) return;
   if (const auto outcome = read(v->getProblem()); !outcome) return fail(outcome.error());
-  start_prefill(read_ints(v->getBlocks()), {read_ints(v->getSegmentEnds())});
+  start_prefill(v->getTo());
 }
 
-void live_request::start_prefill(const std::vector<std::int32_t>& decode_blocks, const scheduler::kv_split& split) {
+void live_request::start_prefill(std::optional<wire::KvPlace::Reader> to) {
   now("prefilling");
   const auto spec = spec_.view();
   transfer_ = spawn<kv_transfer>(kv_transfer::order{.request = id_,
@@ -102,21 +106,25 @@ void live_request::start_prefill(const std::vector<std::int32_t>& decode_blocks,
              b.setTokens(spec->getTokens());
              b.setSampling(spec->getSampling());
              b.setAllLogits(spec->getAllLogits());
-             write_ints([&](unsigned n) { return b.initBlocks(n); }, decode_blocks);
-             write_ints([&](unsigned n) { return b.initSegmentEnds(n); }, split.ends);
+             if (to) b.setTo(*to);
+             b.setSamples(spec->getSamples());
+             if (spec->hasRules()) b.setRules(spec->getRules());
            },
-           id_, 62 + (spec->getTokens().size() + decode_blocks.size()) / 2),
+           id_, 62 + spec->totalSize().wordCount + (to ? to->totalSize().wordCount : 0)),
        caf::actor_cast<handle>(*transfer_));
 }
 
 void live_request::first_token(const msg::first_token& message) {
   const auto v = message.view();
-  if (over_ || v->getAttempt() != attempt_ || !tokens_.empty()) return;
-  if (v->getToken() < 0) return fail({errc::numeric, "a NaN or Inf reached the logits of the prompt"});
+  if (over_ || v->getAttempt() != attempt_ || begun_) return;
+  for (const auto made : v->getSamples())
+    if (made.getToken() < 0) return fail(no_token(0));
   if (spec_.view()->getAllLogits()) return; // the rows end it
-  put(0, v->getToken(), v->getDigest());
-  if (const auto why = end_after(0, v->getToken())) return end(*why);
   now("decoding");
+  begun_ = true;
+  sink_->prompt_read(v->getCachedTokens());
+  for (std::int32_t sample = 0; sample < std::int32_t(samples_.size()) && !over_; ++sample)
+    if (!samples_[std::size_t(sample)].ended) put(sample, v->getSamples()[unsigned(sample)]);
   for (const auto& early : std::exchange(early_tokens_, {})) token(early);
 }
 
@@ -133,23 +141,41 @@ void live_request::logits(const msg::logit_rows& message) {
     sink_->logits(logits_until_, v->getVocabulary(), {reinterpret_cast<const float*>(rows.begin()), count});
     logits_until_ += std::int32_t(count) / v->getVocabulary();
   }
-  if (logits_until_ == std::int32_t(spec_.view()->getTokens().size())) end(finish::stop);
+  if (logits_until_ == std::int32_t(spec_.view()->getTokens().size())) end(0, finish::stop);
 }
 
 void live_request::token(const msg::token& message) {
   const auto v = message.view();
   if (over_ || v->getAttempt() != attempt_) return;
-  if (tokens_.empty()) return early_tokens_.push_back(message); // decode need not wait for us to hear of index 0
-  if (v->getIndex() != std::int32_t(tokens_.size())) return;
-  if (v->getToken() < 0)
-    return fail({errc::numeric, "a NaN or Inf reached the logits of token " + std::to_string(v->getIndex())});
-  put(v->getIndex(), v->getToken(), v->getDigest());
-  if (const auto why = end_after(v->getIndex(), v->getToken())) end(*why);
+  if (!std::exchange(decoding_, true))
+    for (const auto sample : std::exchange(not_decoding_, {})) stop_decoding(sample);
+  if (!begun_) return early_tokens_.push_back(message); // decode need not wait for us to hear of index 0
+  const auto& s = samples_.at(std::size_t(v->getSample()));
+  if (s.ended || v->getIndex() != std::int32_t(s.tokens.size())) return;
+  if (v->getMade().getToken() < 0) return fail(no_token(v->getIndex()));
+  put(v->getSample(), v->getMade());
 }
 
-void live_request::put(std::int32_t index, std::int32_t id, std::uint64_t digest) {
-  tokens_.push_back(id);
-  sink_->token({.index = index, .id = id, .digest = digest});
+void live_request::put(std::int32_t sample, wire::Made::Reader made) {
+  auto& tokens = samples_[std::size_t(sample)].tokens;
+  const auto index = std::int32_t(tokens.size());
+  const auto id = made.getToken();
+  tokens.push_back(id);
+  std::vector<gpu::token_logprob> logprobs;
+  for (const auto l : made.getLogprobs()) logprobs.push_back({l.getId(), l.getLogprob()});
+  sink_->token({.sample = sample,
+                .index = index,
+                .id = id,
+                .digest = made.getDigest(),
+                .logprob = logprobs.empty() ? 0 : logprobs.front().logprob,
+                .top = std::span(logprobs).subspan(logprobs.empty() ? 0 : 1)});
+  if (const auto why = end_after(index, id)) end(sample, *why);
+}
+
+failure live_request::no_token(std::int32_t index) const {
+  const bool has_form = spec_.view()->hasRules() && spec_.view()->getRules().getJsonObject();
+  return {errc::numeric, "a NaN or Inf reached the logits of token " + std::to_string(index) +
+                             (has_form ? ", or no token goes on with the JSON object" : "")};
 }
 
 std::optional<finish> live_request::end_after(std::int32_t index, std::int32_t id) const {
@@ -160,13 +186,38 @@ std::optional<finish> live_request::end_after(std::int32_t index, std::int32_t i
   return std::nullopt;
 }
 
-void live_request::end(finish why) {
+void live_request::end(std::int32_t sample, finish why) {
+  auto& s = samples_[std::size_t(sample)];
+  if (over_ || std::exchange(s.ended, true)) return;
+  over_ = --open_samples_ == 0;
+  if (over_) {
+    now(why == finish::cancelled ? "cancelled" : "done");
+    give_back(); // first: a sink may throw
+  }
+  sink_->finished(sample, why);
+  if (over_) quit();
+}
+
+void live_request::cancel_all() {
+  for (std::int32_t sample = 0; sample < std::int32_t(samples_.size()); ++sample) end(sample, finish::cancelled);
+}
+
+void live_request::cancel(std::int32_t sample) {
+  if (sample < 0 || sample >= std::int32_t(samples_.size())) return;
+  end(sample, finish::cancelled);
   if (over_) return;
-  over_ = true;
-  now(why == finish::cancelled ? "cancelled" : "done");
-  give_back(); // first: a sink may throw
-  sink_->finished(0, why);
-  quit();
+  if (decoding_)
+    stop_decoding(sample);
+  else
+    not_decoding_.push_back(sample); // its KV may be on the way
+}
+
+void live_request::stop_decoding(std::int32_t sample) {
+  send(around_.decode, msg::forget::make([&](wire::Forget::Builder& b) {
+         b.setRequest(id_);
+         b.setAttempt(attempt_);
+         b.setSample(sample);
+       }));
 }
 
 void live_request::fail(const failure& why) {

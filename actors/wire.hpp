@@ -12,6 +12,7 @@
 #include "config/result.hpp"
 #include "gpu/device.hpp"
 #include "gpu/ops.hpp"
+#include "model/frame.hpp"
 #include "scheduler/block_pool.hpp"
 #include "transport/endpoint.hpp"
 
@@ -40,7 +41,16 @@ inline gpu::sampling read(wire::Sampling::Reader s) {
           .min_p = s.getMinP(),
           .top_k = s.getTopK(),
           .seed = s.getSeed(),
-          .sample_index = s.getSampleIndex()};
+          .sample_index = s.getSampleIndex(),
+          .presence = s.getPresence(),
+          .frequency = s.getFrequency(),
+          .repetition = s.getRepetition()};
+}
+/// Of one sample of a request.
+inline gpu::sampling read(wire::Sampling::Reader s, std::int32_t sample) {
+  auto one = read(s);
+  one.sample_index += std::uint32_t(sample);
+  return one;
 }
 inline void write(wire::Sampling::Builder to, const gpu::sampling& s) {
   to.setTemperature(s.temperature);
@@ -49,6 +59,9 @@ inline void write(wire::Sampling::Builder to, const gpu::sampling& s) {
   to.setTopK(s.top_k);
   to.setSeed(s.seed);
   to.setSampleIndex(s.sample_index);
+  to.setPresence(s.presence);
+  to.setFrequency(s.frequency);
+  to.setRepetition(s.repetition);
 }
 
 /// Code 0 is success; otherwise errc + 1.
@@ -82,6 +95,38 @@ template <class Init, class Values>
 void write_ints(Init&& init, const Values& values) {
   auto list = init(unsigned(values.size()));
   for (unsigned i = 0; i < values.size(); ++i) list.set(i, values[i]);
+}
+
+inline std::shared_ptr<const model::sampling_rules> read(wire::SamplingRules::Reader r) {
+  const auto rules = std::make_shared<model::sampling_rules>();
+  rules->counts_tokens = r.getCountsTokens();
+  rules->prompt = read_ints(r.getPrompt());
+  for (const auto b : r.getBias()) rules->bias.push_back({b.getId(), b.getBias()});
+  rules->banned = read_ints(r.getBanned());
+  rules->banned_until = r.getBannedUntil();
+  rules->json_object = r.getJsonObject();
+  rules->top_logprobs = r.getTopLogprobs();
+  return rules;
+}
+inline void write(wire::SamplingRules::Builder to, const model::sampling_rules& r) {
+  to.setCountsTokens(r.counts_tokens);
+  write_ints([&](unsigned n) { return to.initPrompt(n); }, r.prompt);
+  auto bias = to.initBias(unsigned(r.bias.size()));
+  for (unsigned i = 0; i < bias.size(); ++i) bias[i].setId(r.bias[i].id), bias[i].setBias(r.bias[i].bias);
+  write_ints([&](unsigned n) { return to.initBanned(n); }, r.banned);
+  to.setBannedUntil(r.banned_until);
+  to.setJsonObject(r.json_object);
+  to.setTopLogprobs(r.top_logprobs);
+}
+
+/// An output of a step.
+inline void write(wire::Made::Builder to, const model::frame& f, std::int32_t output) {
+  to.setToken(f.sampled[output]);
+  to.setDigest(f.digests[output]);
+  if (f.sampled[output] < 0 || f.output_rules == nullptr || f.output_rules[output].top_logprobs < 0) return;
+  auto list = to.initLogprobs(unsigned(1 + f.output_rules[output].top_logprobs));
+  const auto* from = f.logprobs + std::ptrdiff_t(output) * (1 + gpu::max_top_logprobs);
+  for (unsigned i = 0; i < list.size(); ++i) list[i].setId(from[i].id), list[i].setLogprob(from[i].logprob);
 }
 
 /// The bytes of a message, for transfers.

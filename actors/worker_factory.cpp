@@ -24,6 +24,7 @@ result<worker_factory> worker_factory::open(const msg::assign& order, supervisor
   QUADRANT_TRY(made.weights_, open_model(v->getModel().cStr(), *precision));
   QUADRANT_TRY(auto plan, cluster_plan::make(layout, made.weights_->config(), made.weights_->numerics()));
   made.plan_ = std::make_shared<const cluster_plan>(std::move(plan));
+  made.json_ = answer_grammar::of(v->getModel().cStr(), made.plan_->config());
   QUADRANT_TRY(made.endpoint_, transport::make_endpoint({.listen = !layout.processes.empty(),
                                                          .cluster_token = v->getToken().cStr(),
                                                          .numerics_id = made.weights_->numerics_id(),
@@ -62,6 +63,7 @@ result<started_worker> worker_factory::start_attention(caf::actor_system& system
   const bool prefill = id.kind == role::prefill;
   const auto kv_blocks = std::int32_t(prefill ? layout.prefill_kv_blocks : layout.decode_kv_blocks);
   QUADRANT_TRY(auto shard, model::load_shard(*weights_, plan_->shard_of(id), kv_blocks));
+  const bool samples = shard->shape.samples;
   const auto host =
       std::make_shared<attention_host>(attention_host::parts{.name = name,
                                                              .id = id,
@@ -72,6 +74,7 @@ result<started_worker> worker_factory::start_attention(caf::actor_system& system
                                                              .team = team_of(id),
                                                              .pump = pump_,
                                                              .token_slots = std::int32_t(layout.decode_max_sequences),
+                                                             .json = samples ? json_ : nullptr,
                                                              .failed = report_for(name)});
   started_worker worker{.name = name,
                         .actor = {},

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "actors/answer_grammar.hpp"
 #include "actors/cluster_plan.hpp"
 #include "actors/interfaces.hpp"
 #include "config/result.hpp"
@@ -44,6 +45,7 @@ private:
   [[nodiscard]] std::function<void(failure)> report_for(const std::string& worker) const;
 
   std::shared_ptr<const cluster_plan> plan_;
+  std::shared_ptr<const answer_grammar> json_;
   std::shared_ptr<model::weight_cache> weights_;
   const gpu::ops_table* ops_ = nullptr;
   std::shared_ptr<transport::endpoint> endpoint_;

@@ -31,6 +31,7 @@ struct topology {
   std::int64_t prefill_micro_batch_tokens = 256;
   std::int64_t prefill_chunk_tokens = 256;
   std::int64_t prefill_kv_blocks = 512;
+  std::int64_t prefill_prefix_cache = 1;
 
   std::int64_t decode_tp = 1;
   std::int64_t decode_kv_split = 1;
@@ -39,6 +40,7 @@ struct topology {
   std::int64_t decode_launch_ahead = 2;
   std::int64_t decode_max_sequences = 64;
   std::int64_t decode_kv_blocks = 2048;
+  std::int64_t decode_prefix_cache = 1;
 
   std::int64_t experts_prefill_ep = 0;
   std::int64_t experts_decode_ep = 0;

@@ -21,7 +21,7 @@ struct run_flags {
   sampling_flags sampling;
   std::string prompt, tokens;
   std::int32_t max_tokens = 0;
-  bool ignore_eos = false, json = false;
+  bool ignore_eos = false, json = false, json_object = false;
 };
 
 /// What the answer was, for the last line.
@@ -101,6 +101,7 @@ result<int> run(const run_flags& flags) {
     QUADRANT_TRY(what.tokens, parse_tokens(flags.tokens));
   }
   what.max_new_tokens = flags.max_tokens;
+  if (flags.json_object) what.form = actors::answer_form::json_object;
   if (!flags.ignore_eos) what.stop_tokens = text ? text->stop_tokens() : config.eos_token_ids;
   what.sampling = flags.sampling.over(text ? text->sampling() : gpu::sampling{});
   const auto prompt_tokens = what.tokens.size();
@@ -143,6 +144,7 @@ command add_run(CLI::App& program) {
   app->add_option("--max-tokens", flags->max_tokens, "most new tokens (default: the model's)")
       ->check(CLI::Range(1, 1 << 20));
   app->add_flag("--ignore-eos", flags->ignore_eos, "go on to --max-tokens");
+  app->add_flag("--json-object", flags->json_object, "the answer is a JSON object, whatever the model would say");
   app->add_flag("--json", flags->json, "print one JSON object instead of the text");
   flags->engine.add_to(*app);
   flags->sampling.add_to(*app);

@@ -67,6 +67,12 @@ void sampling_flags::add_to(CLI::App& command) {
   command.add_option("--top-k", top_k, "keep this many; 0: all")->check(CLI::Range(0, 1 << 24));
   command.add_option("--min-p", min_p, "keep tokens at least so likely, beside the likeliest")
       ->check(CLI::Range(0.0f, 1.0f));
+  command.add_option("--presence-penalty", presence, "for tokens that the answer holds already")
+      ->check(CLI::Range(-2.0f, 2.0f));
+  command.add_option("--frequency-penalty", frequency, "for each time that the answer holds them")
+      ->check(CLI::Range(-2.0f, 2.0f));
+  command.add_option("--repetition-penalty", repetition, "for tokens of prompt and answer; 1: none")
+      ->check(CLI::Range(0.01f, 100.0f));
   command.add_option("--seed", seed, "of the randomness (default: drawn)");
 }
 
@@ -75,6 +81,9 @@ gpu::sampling sampling_flags::over(gpu::sampling habits) const {
   habits.top_p = top_p.value_or(habits.top_p);
   habits.top_k = top_k.value_or(habits.top_k);
   habits.min_p = min_p.value_or(habits.min_p);
+  habits.presence = presence.value_or(habits.presence);
+  habits.frequency = frequency.value_or(habits.frequency);
+  habits.repetition = repetition.value_or(habits.repetition);
   habits.seed = seed ? *seed : random_u64();
   return habits;
 }

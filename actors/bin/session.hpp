@@ -24,7 +24,7 @@ struct engine_flags {
 
 /// --temperature, --top-p, --top-k, --min-p, --seed.
 struct sampling_flags {
-  std::optional<float> temperature, top_p, min_p;
+  std::optional<float> temperature, top_p, min_p, presence, frequency, repetition;
   std::optional<std::int32_t> top_k;
   std::optional<std::uint64_t> seed;
 

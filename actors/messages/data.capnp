@@ -45,10 +45,10 @@ struct Arrival {
       attempt5 @11 :UInt32;
       slices5  @12 :UInt32;
     }
-    first :group {           # the other half of a hand-over: the prompt is computed, this is index 0 of the answer
+    first :group {           # the other half of a hand-over: the prompt is computed, this is index 0 of each sample
       request6 @13 :UInt64;
       attempt6 @14 :UInt32;
-      token6   @15 :Int32;
+      tokens6  @15 :List(Int32);
       endedNs6 @16 :Int64;   # when, by the monotonic clock of the machine
     }
   }

@@ -11,7 +11,36 @@ struct Sampling {
   minP        @2 :Float32;
   topK        @3 :Int32;     # 0: all
   seed        @4 :UInt64;
-  sampleIndex @5 :UInt32;
+  sampleIndex @5 :UInt32;    # of sample 0
+  presence    @6 :Float32;
+  frequency   @7 :Float32;
+  repetition  @8 :Float32 = 1;
+}
+
+# What changes logits beside those numbers; said once a request. Not there: nothing.
+struct SamplingRules {
+  prompt       @0 :List(Int32);  # its ids, where repetition is penalised
+  bias         @1 :List(Bias);
+  banned       @2 :List(Int32);  # for positions below bannedUntil
+  bannedUntil  @3 :Int32;
+  jsonObject   @4 :Bool;
+  topLogprobs  @5 :Int32 = -1;
+  countsTokens @6 :Bool;         # a penalty looks at the answer so far
+  struct Bias {
+    id   @0 :Int32;
+    bias @1 :Float32;
+  }
+}
+
+# A token of an answer.
+struct Made {
+  token    @0 :Int32;      # -1: a NaN or Inf reached the logits, or no token may come
+  digest   @1 :UInt64;     # xxh3 of the row of logits
+  logprobs @2 :List(Logprob);  # where they were asked for: its own, then the likeliest
+  struct Logprob {
+    id      @0 :Int32;
+    logprob @1 :Float32;
+  }
 }
 
 struct Problem {             # errc and its line; code 0 is success
@@ -27,6 +56,8 @@ struct RequestSpec {
   stopTokens   @3 :List(Int32);
   sampling     @4 :Sampling;
   allLogits    @5 :Bool;          # give the logits of every prompt position, and generate nothing
+  samples      @6 :Int32 = 1;
+  rules        @7 :SamplingRules;
 }
 
 # request ▶ router. Reply: Route, or Problem{unavailable} when the queue is full or the cluster is not serving.
@@ -44,26 +75,33 @@ struct Route {
 struct Forget {
   request @0 :UInt64;
   attempt @1 :UInt32;
+  sample  @2 :Int32 = -1;   # to the decode worker: this one alone, once it is decoded
 }
 
-# request ▶ decode worker (tp_rank 0). The lease waits in a queue until slot and blocks are free, first come first served.
+# request ▶ decode worker (tp_rank 0). The lease waits in a queue until slots and blocks are free, first come first served.
 struct Reserve {
   request      @0 :UInt64;
   attempt      @1 :UInt32;
-  promptTokens @2 :Int32;
+  tokens       @2 :List(Int32);  # the prompt
   maxNewTokens @3 :Int32;
   stopTokens   @4 :List(Int32);
   sampling     @5 :Sampling;
+  samples      @6 :Int32;
+  rules        @7 :SamplingRules;
 }
-# decode worker ▶ request. blocks: enough for prompt and all new tokens; the same ids on every tp_rank. segmentEnds: where
-# the KV is split over ranks that share heads (scheduler/kv_split.hpp); a block id is one of the rank that holds it.
+# Where the KV of a prompt goes: block ids of the decode replica, the same on every tp_rank.
+struct KvPlace {
+  blocks      @0 :List(Int32);  # of the prompt, -1 where its KV is in place
+  copies      @1 :List(Int32);  # of the last block, where it is open: one of each further sample
+  segmentEnds @2 :List(Int32);  # where it is split over ranks that share heads (scheduler/kv_split.hpp); a block id is one
+                                # of the rank that holds it
+}
+# decode worker ▶ request: there is room for the prompt and all new tokens.
 struct Lease {
   request @0 :UInt64;
   attempt @1 :UInt32;
-  slot    @2 :Int32;
-  blocks  @3 :List(Int32);
-  problem @4 :Problem;
-  segmentEnds @5 :List(Int32);
+  to      @2 :KvPlace;
+  problem @3 :Problem;
 }
 
 # request ▶ planner, with the handle of its kv_transfer beside it.
@@ -73,17 +111,18 @@ struct Prefill {
   tokens    @2 :List(Int32);
   sampling  @3 :Sampling;
   allLogits @4 :Bool;
-  blocks      @5 :List(Int32);  # of the decode lease: where the KV goes
-  segmentEnds @6 :List(Int32);
+  to        @5 :KvPlace;        # of the decode lease
+  samples   @6 :Int32;
+  rules     @7 :SamplingRules;
 }
 
-# last prefill shard (tp_rank 0) ▶ request: the prompt is computed. Index 0 of the answer. The decode worker hears it too, on the
-# data plane, and its tokens may come before.
+# last prefill shard (tp_rank 0) ▶ request: the prompt is computed. Index 0 of each sample's answer. The decode worker hears
+# it too, on the data plane, and its tokens may come before.
 struct FirstToken {
   request @0 :UInt64;
   attempt @1 :UInt32;
-  token   @2 :Int32;      # -1: a NaN or Inf reached the logits
-  digest  @3 :UInt64;     # xxh3 of the row of logits
+  samples @2 :List(Made);
+  cachedTokens @3 :Int32; # of the prompt: were not computed
 }
 # last prefill shard ▶ request, only with allLogits: a few rows at a time.
 struct LogitRows {
@@ -101,12 +140,11 @@ struct HandOverFailed {
   problem @2 :Problem;
 }
 
-# decode worker ▶ request. Known indices are dropped. finished: 0 no, 1 stop token, 2 length, 3 fault.
+# decode worker ▶ request. Known indices are dropped.
 struct Token {
-  request  @0 :UInt64;
-  attempt  @1 :UInt32;
-  index    @2 :Int32;
-  token    @3 :Int32;
-  digest   @4 :UInt64;
-  finished @5 :UInt8;
+  request @0 :UInt64;
+  attempt @1 :UInt32;
+  sample  @2 :Int32;
+  index   @3 :Int32;
+  made    @4 :Made;
 }

@@ -20,8 +20,11 @@ struct MicroBatch {
     last          @5 :Bool;          # completes the prompt: its last row is sampled
     allLogits     @6 :Bool;
     sampling      @7 :Serving.Sampling;
-    decodeBlocks  @8 :List(Int32);   # of the lease: for each block that this chunk completes; empty with allLogits
-    segmentEnds   @9 :List(Int32);
+    samples       @8 :Int32;
+    rules         @9 :Serving.SamplingRules;  # where it is the last
+    cachedTokens  @10 :Int32;        # of the prompt
+    sendFrom      @11 :Int32;        # block: the KV of those from here on, as far as they are complete, is handed over
+    to            @12 :Serving.KvPlace;  # for each of these blocks; none with allLogits
   }
 }
 # last shard (tp_rank 0) ▶ planner.
@@ -41,14 +44,15 @@ struct DecodeStep {
     blocks   @3 :List(Int32);
     sampling @4 :Serving.Sampling;
     segmentEnds @5 :List(Int32);  # where its KV is split over the ranks that share heads
+    opens    @6 :Bool;         # the first row of its sequence, which the rules are for
+    rules    @7 :Serving.SamplingRules;
   }
 }
 # a decode rank's device ▶ its worker, when a step has ended.
 struct DecodeStepDone {
   number     @0 :UInt64;
   microBatch @1 :UInt32;
-  tokens     @2 :List(Int32);
-  digests    @3 :List(UInt64);
-  startedNs  @4 :Int64;
-  endedNs    @5 :Int64;
+  made       @2 :List(Serving.Made);
+  startedNs  @3 :Int64;
+  endedNs    @4 :Int64;
 }

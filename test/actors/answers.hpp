@@ -5,6 +5,7 @@
 #include <future>
 #include <memory>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "actors/engine.hpp"
@@ -14,6 +15,7 @@ namespace quadrant::test {
 struct answer {
   std::vector<std::int32_t> tokens;
   std::vector<std::uint64_t> digests;
+  std::vector<std::pair<std::int32_t, float>> logprobs; ///< of each token its own, then the likeliest
   actors::finish why = actors::finish::stop;
   std::vector<float> logits;
 
@@ -22,17 +24,27 @@ struct answer {
 
 class collector final : public actors::token_sink {
 public:
+  explicit collector(std::int32_t samples = 1) : sofar_(std::size_t(samples)), open_(samples) {}
+
+  void prompt_read(std::int32_t cached_tokens) override {
+    in_order_ = in_order_ && count_ == 0;
+    cached_ = cached_tokens;
+  }
   void token(const actors::made_token& t) override {
-    in_order_ = in_order_ && std::size_t(t.index) == sofar_.tokens.size();
-    sofar_.tokens.push_back(t.id);
-    sofar_.digests.push_back(t.digest);
-    count_.store(sofar_.tokens.size());
+    auto& a = sofar_.at(std::size_t(t.sample));
+    in_order_ = in_order_ && std::size_t(t.index) == a.tokens.size() && cached_ >= 0;
+    a.tokens.push_back(t.id);
+    a.digests.push_back(t.digest);
+    if (!t.top.empty() || t.logprob != 0) a.logprobs.emplace_back(t.id, t.logprob);
+    for (const auto& l : t.top) a.logprobs.emplace_back(l.id, l.logprob);
+    ++count_;
   }
   void logits(std::int32_t, std::int32_t, std::span<const float> rows) override {
-    sofar_.logits.insert(sofar_.logits.end(), rows.begin(), rows.end());
+    sofar_[0].logits.insert(sofar_[0].logits.end(), rows.begin(), rows.end());
   }
-  void finished(std::int32_t, actors::finish why) override {
-    sofar_.why = why;
+  void finished(std::int32_t sample, actors::finish why) override {
+    sofar_.at(std::size_t(sample)).why = why;
+    if (--open_ > 0) return;
     if (in_order_)
       end_.set_value(std::move(sofar_)); // a second end would throw: exactly one comes
     else
@@ -41,6 +53,7 @@ public:
   void failed(const failure& why) override { end_.set_value(why); }
 
   [[nodiscard]] std::size_t count() const { return count_.load(); }
+  [[nodiscard]] std::int32_t cached_tokens() const { return cached_.load(); }
   /// Waits for the first `n` tokens; false: they did not come.
   [[nodiscard]] bool has(std::size_t n, std::chrono::seconds patience = std::chrono::seconds(60)) const {
     const auto end = std::chrono::steady_clock::now() + patience;
@@ -48,18 +61,25 @@ public:
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     return count() >= n;
   }
-  /// The answer; a stream that hangs is an error.
-  result<answer> wait(std::chrono::seconds patience = std::chrono::seconds(120)) {
+  /// The answers of all samples; a stream that hangs is an error.
+  result<std::vector<answer>> wait_all(std::chrono::seconds patience = std::chrono::seconds(120)) {
     auto future = end_.get_future();
     if (future.wait_for(patience) != std::future_status::ready) return {errc::deadline, "the answer did not end"};
     return future.get();
   }
+  /// That of the first.
+  result<answer> wait(std::chrono::seconds patience = std::chrono::seconds(120)) {
+    QUADRANT_TRY(auto all, wait_all(patience));
+    return std::move(all.front());
+  }
 
 private:
-  answer sofar_;
+  std::vector<answer> sofar_;
+  std::int32_t open_;
   bool in_order_ = true;
   std::atomic<std::size_t> count_{0};
-  std::promise<result<answer>> end_;
+  std::atomic<std::int32_t> cached_{-1}; ///< -1: the prompt has not been read
+  std::promise<result<std::vector<answer>>> end_;
 };
 
 struct asked {
@@ -67,7 +87,7 @@ struct asked {
   std::shared_ptr<collector> sink;
 };
 inline asked ask(actors::engine& engine, actors::generation what) {
-  auto sink = std::make_shared<collector>();
+  auto sink = std::make_shared<collector>(what.samples);
   return {engine.submit(std::move(what), sink), sink};
 }
 

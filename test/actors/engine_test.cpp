@@ -1,3 +1,6 @@
+#include <nlohmann/json.hpp>
+
+#include "actors/chat_text.hpp"
 #include "test/actors/answers.hpp"
 #include "test/model/tiny_checkpoint.hpp"
 #include "test/support/property.hpp"
@@ -61,7 +64,7 @@ TEST_CASE("more requests than slots, half of them cancelled on the way: the rest
     const auto now = test::settled(*e);
     CHECK(now.serving);
     CHECK(now.blocks_used == 0);
-    CHECK(now.blocks_free == now.blocks_total);
+    CHECK(now.blocks_free + now.blocks_cached == now.blocks_total);
     CHECK(now.leases == 0);
     CHECK(now.requests_live == 0);
     CHECK(now.credits_out == 0);
@@ -129,6 +132,24 @@ TEST_CASE("what cannot be served is refused in one line") {
   CHECK(refused({.tokens = {-1}}) == "token -1 is not in the vocabulary of 128");
   CHECK(refused(prompt(4, 1 << 20)).find("positions") != std::string::npos);
   CHECK(refused(prompt(4, 4)) == "served");
+  auto g = prompt(4, 4);
+  g.samples = 65;
+  CHECK(refused(g).find("there can be 1 to 8") != std::string::npos);
+  g = prompt(4, 4);
+  g.min_new_tokens = 5;
+  CHECK(refused(g) == "at least 5 new tokens are wanted, but at most 4");
+  g = prompt(4, 4);
+  g.bias = {{128, 1}};
+  CHECK(refused(g).find("the bias of token 128") != std::string::npos);
+  g = prompt(4, 4);
+  g.sampling.repetition = 0;
+  CHECK(refused(g).find("above 0") != std::string::npos);
+  g = prompt(4, 4);
+  g.top_logprobs = 21;
+  CHECK(refused(g).find("at most 20") != std::string::npos);
+  g = prompt(4, 4);
+  g.form = actors::answer_form::json_object; // the checkpoint has no tokenizer
+  CHECK(refused(g).find("tokenizer.json") != std::string::npos);
 }
 
 TEST_CASE("stop tokens end an answer, and the answer names why") {
@@ -144,6 +165,130 @@ TEST_CASE("stop tokens end an answer, and the answer names why") {
   CHECK(stopped->why == actors::finish::stop);
   const auto first = std::size_t(std::ranges::find(whole->tokens, g.stop_tokens[0]) - whole->tokens.begin());
   CHECK(stopped->tokens.size() == first + 1);
+}
+
+TEST_CASE("samples of one prompt are those of separate requests, end one by one, and share its KV") {
+  const test::tiny_checkpoint model(6);
+  for (const auto& layout : {topology{}, all_apart()}) {
+    const auto engine = start(model, layout);
+    auto g = prompt(150, 40);
+    g.sampling.temperature = 1;
+    g.sampling.seed = 5;
+    std::vector<test::answer> apart;
+    for (std::uint32_t i = 0; i < 3; ++i) {
+      g.sampling.sample_index = i;
+      auto one = ask(*engine, g).sink->wait();
+      REQUIRE(one.ok());
+      apart.push_back(std::move(*one));
+    }
+    CHECK(apart[0].tokens != apart[1].tokens);
+    g.sampling.sample_index = 0;
+    g.samples = 3;
+    const auto together = ask(*engine, g).sink->wait_all();
+    REQUIRE(together.ok());
+    CHECK(*together == apart);
+
+    g.max_new_tokens = 400;
+    const auto open = ask(*engine, g);
+    REQUIRE(open.sink->has(6));
+    engine->cancel(open.id, 1);
+    engine->cancel(open.id, 1); // again, and what is not there
+    engine->cancel(open.id, 7);
+    const auto rest = open.sink->wait_all();
+    REQUIRE(rest.ok());
+    CHECK((*rest)[1].why == actors::finish::cancelled);
+    CHECK((*rest)[1].tokens.size() < 400);
+    for (const std::size_t i : {0, 2}) {
+      CHECK((*rest)[i].tokens.size() == 400);
+      CHECK(std::equal(apart[i].tokens.begin(), apart[i].tokens.end(), (*rest)[i].tokens.begin()));
+    }
+    const auto now = test::settled(*engine);
+    CHECK(now.blocks_used == 0);
+    CHECK(now.leases == 0);
+    CHECK(now.blocks_free + now.blocks_cached == now.blocks_total);
+  }
+}
+
+TEST_CASE("a prompt that begins like an earlier one is computed from there on, with the same answer") {
+  const test::tiny_checkpoint model(6);
+  const auto engine = start(model, all_apart());
+  const auto first = ask(*engine, prompt(200, 10));
+  const auto once = first.sink->wait();
+  CHECK(first.sink->cached_tokens() == 0);
+  const auto second = ask(*engine, prompt(200, 10));
+  const auto again = second.sink->wait();
+  REQUIRE((once.ok() && again.ok()));
+  CHECK(*again == *once);
+  CHECK(second.sink->cached_tokens() == 192);
+  auto longer = prompt(200, 10);
+  longer.tokens.resize(330, 7);
+  const auto third = ask(*engine, longer);
+  REQUIRE(third.sink->wait().ok());
+  CHECK(third.sink->cached_tokens() == 192);
+  auto whole = prompt(200, 0);
+  whole.all_logits = true;
+  const auto logits = ask(*engine, whole);
+  CHECK(logits.sink->wait()->logits.size() == std::size_t(200) * test::tiny_checkpoint::vocab);
+  CHECK(test::settled(*engine).blocks_cached > 0);
+}
+
+TEST_CASE("min_new_tokens, biases and logprobs do what they say") {
+  const test::tiny_checkpoint model(6);
+  const auto engine = start(model, {});
+  auto g = prompt(12, 30);
+  g.top_logprobs = 2;
+  const auto whole = ask(*engine, g).sink->wait();
+  REQUIRE(whole.ok());
+  REQUIRE(whole->logprobs.size() == 30u * 3);
+  for (std::size_t i = 0; i < 30; ++i) { // greedy: its own is the likeliest
+    CHECK(whole->logprobs[3 * i].first == whole->tokens[i]);
+    CHECK(whole->logprobs[3 * i] == whole->logprobs[3 * i + 1]);
+    CHECK(whole->logprobs[3 * i + 1].second >= whole->logprobs[3 * i + 2].second);
+    CHECK(whole->logprobs[3 * i].second <= 0);
+  }
+  g.stop_tokens = {whole->tokens[3]};
+  g.min_new_tokens = 20;
+  const auto late = ask(*engine, g).sink->wait();
+  REQUIRE(late.ok());
+  CHECK(late->tokens.size() > 20);
+  CHECK(std::find(late->tokens.begin(), late->tokens.begin() + 20, whole->tokens[3]) == late->tokens.begin() + 20);
+
+  auto pushed = prompt(12, 30);
+  pushed.bias = {{77, 1000}};
+  const auto same = ask(*engine, pushed).sink->wait();
+  CHECK(same->tokens == std::vector<std::int32_t>(30, 77));
+  pushed.sampling.presence = 2000; // for what the answer holds
+  CHECK(ask(*engine, pushed).sink->wait()->tokens[1] != 77);
+}
+
+TEST_CASE("an answer that must be a JSON object is one") {
+  const auto directory = test::default_model();
+  auto started = actors::engine::start({.model = directory, .layout = {}});
+  REQUIRE(started.ok());
+  auto& engine = **started;
+  const auto text = actors::chat_text::open(directory, engine.config());
+  REQUIRE(text.ok());
+  int whole = 0;
+  for (std::uint64_t seed = 0; seed < 12; ++seed) {
+    actors::generation g{.tokens = text->prompt("What is a river?").value(), .max_new_tokens = 120};
+    g.stop_tokens = text->stop_tokens();
+    g.sampling.temperature = seed == 0 ? 0.0f : 1.0f;
+    g.sampling.seed = seed;
+    g.form = actors::answer_form::json_object;
+    for (const auto* mark : {"\"", "}", ":"}) // a dictionary seldom comes to the end of an object by itself
+      g.bias.push_back({text->tokens().id_of(mark).value(), seed % 2 == 0 ? 8.0f : 12.0f});
+    g.samples = seed == 3 ? 4 : 1;
+    const auto answers = ask(engine, g).sink->wait_all();
+    REQUIRE(answers.ok());
+    for (const auto& a : *answers) {
+      const auto said = text->tokens().decode(a.tokens, true);
+      CHECK(said.find('{') == said.find_first_not_of(" \t\r\n"));
+      if (a.why != actors::finish::stop) continue; // cut
+      ++whole;
+      CHECK_MESSAGE(nlohmann::json::parse(said, nullptr, false).is_object(), said);
+    }
+  }
+  CHECK(whole > 0);
 }
 
 TEST_CASE("the logits of a prompt are the same from one worker and from many") {

@@ -17,10 +17,11 @@ namespace {
 struct subject {
   std::filesystem::path directory;
   std::int32_t layers, vocabulary, experts, max_tp;
+  bool speaks = false; ///< has a tokenizer
 };
 
 const subject& trained() {
-  static const subject s{test::default_model(), 6, 4093, 32, 4}; // the last three ids are control tokens
+  static const subject s{test::default_model(), 6, 4093, 32, 4, true}; // the last three ids are control tokens
   return s;
 }
 const subject& random_weights(int which) {
@@ -90,6 +91,7 @@ actors::engine& reference(const subject& s, const std::string& precision) {
     t.prefill_kv_blocks = 32;
     t.decode_kv_blocks = 32;
     t.decode_launch_ahead = 1;
+    t.prefill_prefix_cache = t.decode_prefix_cache = 0;
     set_isa("");
     engine = start(s, t);
   }
@@ -112,6 +114,8 @@ topology draw_topology(const subject& s) {
   t.decode_launch_ahead = *rc::gen::inRange(1, 5);
   t.decode_max_sequences = *rc::gen::inRange(1, 9);
   t.decode_kv_blocks = *rc::gen::inRange(12, 60);
+  t.prefill_prefix_cache = *rc::gen::weightedElement<std::int64_t>({{3, 1}, {1, 0}});
+  t.decode_prefix_cache = *rc::gen::weightedElement<std::int64_t>({{3, 1}, {1, 0}});
   t.experts_prefill_ep = s.experts == 0 ? 0 : *rc::gen::inRange(0, 4);
   t.experts_decode_ep = s.experts == 0 ? 0 : *rc::gen::inRange(0, 4);
   return t;
@@ -128,6 +132,8 @@ void draw_processes(topology& t) {
   t.processes = std::move(processes);
 }
 
+void draw_rules(const subject& s, actors::generation& g);
+
 actors::generation draw_request(const subject& s, std::int32_t longest) {
   actors::generation g;
   g.tokens = *rc::gen::container<std::vector<std::int32_t>>(std::size_t(*rc::gen::inRange(1, longest + 1)),
@@ -140,31 +146,65 @@ actors::generation draw_request(const subject& s, std::int32_t longest) {
     g.sampling.min_p = *rc::gen::element(0.0f, 0.05f);
     g.sampling.seed = *rc::gen::arbitrary<std::uint64_t>();
   }
+  if (*rc::gen::arbitrary<bool>()) draw_rules(s, g);
   return g;
 }
 
-/// Every answer of a cluster, all asked together, with that of the reference.
+/// What changes logits, and what is told of them.
+void draw_rules(const subject& s, actors::generation& g) {
+  const auto token = rc::gen::inRange(0, s.vocabulary);
+  g.sampling.presence = *rc::gen::element(0.0f, 0.7f);
+  g.sampling.frequency = *rc::gen::element(0.0f, 0.4f, -0.2f);
+  g.sampling.repetition = *rc::gen::element(1.0f, 1.4f);
+  g.top_logprobs = *rc::gen::element(-1, 0, 3, 20);
+  for (auto n = *rc::gen::inRange(0, 4); n > 0; --n)
+    g.bias.push_back({*token, *rc::gen::element(-100.0f, 2.5f, 30.0f)});
+  if (*rc::gen::arbitrary<bool>()) {
+    g.stop_tokens = *rc::gen::container<std::vector<std::int32_t>>(std::size_t(s.vocabulary) / 4, token);
+    g.min_new_tokens = *rc::gen::inRange(0, g.max_new_tokens + 1);
+  }
+  if (s.speaks && *rc::gen::weightedElement<bool>({{2, false}, {1, true}})) g.form = actors::answer_form::json_object;
+}
+
+/// Of requests with several samples, each as a request of its own.
+std::vector<actors::generation> samples_of(const actors::generation& g) {
+  std::vector<actors::generation> list(std::size_t(g.samples), g);
+  for (std::size_t i = 0; i < list.size(); ++i) {
+    list[i].samples = 1;
+    list[i].sampling.sample_index += std::uint32_t(i);
+  }
+  return list;
+}
+
+/// Every answer of a cluster, all asked together, with that of the reference, which is asked for one sample at a time.
 void compare(const subject& s, const topology& t, const std::vector<actors::generation>& load, const char* isa = "") {
-  std::vector<test::answer> alone;
+  std::vector<std::vector<test::answer>> alone;
   for (const auto& g : load) {
-    auto a = test::ask(reference(s, t.precision), g).sink->wait();
-    RC_ASSERT(a.ok());
-    alone.push_back(std::move(*a));
+    alone.emplace_back();
+    for (const auto& one : samples_of(g)) {
+      auto a = test::ask(reference(s, t.precision), one).sink->wait();
+      if (!a) RC_FAIL(a.error().message);
+      alone.back().push_back(std::move(*a));
+    }
   }
   set_isa(isa);
   const auto engine = start(s, t);
   std::vector<test::asked> together;
   for (const auto& g : load) together.push_back(test::ask(*engine, g));
   for (std::size_t i = 0; i < load.size(); ++i) {
-    const auto a = together[i].sink->wait();
+    const auto a = together[i].sink->wait_all();
     if (!a) RC_FAIL(a.error().message);
-    RC_LOG() << "request " << i << ": " << load[i].tokens.size() << " tokens\n";
-    RC_ASSERT(a->tokens == alone[i].tokens);
-    RC_ASSERT(a->digests == alone[i].digests);
+    RC_LOG() << "request " << i << ": " << load[i].tokens.size() << " tokens, " << load[i].samples << " samples\n";
+    for (std::size_t n = 0; n < a->size(); ++n) {
+      RC_ASSERT((*a)[n].tokens == alone[i][n].tokens);
+      RC_ASSERT((*a)[n].digests == alone[i][n].digests);
+    }
+    RC_ASSERT(*a == alone[i]); // logprobs, and why it ended
+    if (t.prefill_prefix_cache == 0) RC_ASSERT(together[i].sink->cached_tokens() == 0);
   }
   const auto books = test::settled(*engine);
   RC_ASSERT(books.blocks_used == 0);
-  RC_ASSERT(books.blocks_free == books.blocks_total);
+  RC_ASSERT(books.blocks_free + books.blocks_cached == books.blocks_total);
   RC_ASSERT(books.requests_live == 0);
 }
 
@@ -181,8 +221,14 @@ void hold_the_law(const subject& s) {
           ? 70
           : std::min<std::int32_t>(700,
                                    std::int32_t(std::min(t.prefill_chunk_tokens, t.prefill_micro_batch_tokens)) * 40);
-  const auto load = *rc::gen::container<std::vector<actors::generation>>(
+  auto load = *rc::gen::container<std::vector<actors::generation>>(
       *rc::gen::inRange<std::size_t>(1, 6), rc::gen::exec([&] { return draw_request(s, longest); }));
+  for (auto& g : load) {
+    g.samples = *rc::gen::weightedElement<std::int32_t>(
+        {{3, 1}, {1, std::min<std::int32_t>(3, std::int32_t(t.decode_max_sequences))}});
+    const auto common = *rc::gen::inRange<std::size_t>(0, std::min(g.tokens.size(), load[0].tokens.size()) + 1);
+    std::copy_n(load[0].tokens.begin(), common, g.tokens.begin()); // begins like the first one
+  }
   RC_LOG() << words[int(isa)] << "\n" << to_toml(t);
 
   compare(s, t, load, words[int(isa)]);

@@ -67,7 +67,7 @@ public:
                      write_ints([&](unsigned n) { return b.initTokens(n); }, tokens);
                      b.setMaxNewTokens(new_tokens);
                    }),
-                   sink_ref(std::make_shared<kept_promise>(sink)));
+                   sink_ref(std::make_shared<kept_promise>(sink, 1)));
     return sink;
   }
   /// Until nobody has anything left to do at this instant.

@@ -50,7 +50,7 @@ struct serving {
     CHECK(now.leases == 0);
     CHECK(now.requests_live == 0);
     CHECK(now.credits_out == 0);
-    CHECK(now.blocks_free == now.blocks_total);
+    CHECK(now.blocks_free + now.blocks_cached == now.blocks_total);
     CHECK(now.blocks_total > 0);
   }
   /// One sample of /metrics.
