@@ -359,7 +359,7 @@ inline constexpr std::int32_t max_top_logprobs = 20;
 /// One token per row of logits [rows, V] (rules 12, 13). Order: the row's rules, temperature, top-k, top-p, min-p, then
 /// Gumbel-max with Philox key seed, counter (position, token id, sample index). token_slots[slot[r]] = token; token[r] =
 /// token, or -1 if the row holds a NaN or Inf, or no token may come. digest[r] = xxh3_64 of the row's V floats. logprobs, of the row as it is:
-/// l - max - log(sum of masses), a mass being exp(l - max) in 40 bits of fixed point; the chosen token's comes first, then
+/// l - max - log(16-lane sum of exp(l - max)), rule 3; the chosen token's comes first, then
 /// the top_logprobs likeliest by (logit descending, id ascending).
 struct sample_args {
   const float* logits;

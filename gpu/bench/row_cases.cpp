@@ -59,7 +59,12 @@ void routing(kernel_bench& b) {
           });
 }
 
-void sampling_rows(kernel_bench& b, const char* name, sampling s) {
+/// What a request may ask of its rows beside the numbers: half the tokens allowed by a mask, answers of 1,000 tokens.
+struct asked_rules {
+  bool logprobs = false, mask = false, penalties = false;
+};
+
+void sampling_rows(kernel_bench& b, const char* name, sampling s, asked_rules asked = {}) {
   if (!b.wants(name)) return;
   constexpr std::int32_t vocab = 32000, outputs = 32;
   struct operands {
@@ -67,9 +72,18 @@ void sampling_rows(kernel_bench& b, const char* name, sampling s) {
     std::vector<sampling> params;
     std::vector<std::int32_t> positions = std::vector<std::int32_t>(outputs, 7), token = positions;
     std::vector<std::uint64_t> digest = std::vector<std::uint64_t>(outputs);
+    std::vector<std::uint64_t> mask = std::vector<std::uint64_t>(vocab / 64, 0x5555555555555555);
+    std::vector<std::int32_t> made = std::vector<std::int32_t>(1000);
+    std::vector<logit_rules> rules;
+    std::vector<token_logprob> logprobs = std::vector<token_logprob>(outputs * (1 + max_top_logprobs));
   };
   const auto o = std::make_shared<operands>();
   o->params.assign(outputs, s);
+  for (std::size_t i = 0; i < o->made.size(); ++i) o->made[i] = std::int32_t(i * 7919 % vocab);
+  o->rules.assign(
+      outputs, {.mask = asked.mask ? o->mask.data() : nullptr, .top_logprobs = asked.logprobs ? max_top_logprobs : -1});
+  if (asked.penalties)
+    for (auto& r : o->rules) r.made = o->made;
   measure(b, name, {{"rows", outputs}, {"vocab", vocab}}, 4.0 * outputs * vocab, [&b, o] {
     b.ops.sample(b.threads, {.logits = o->logits.data(),
                              .rows = outputs,
@@ -79,7 +93,9 @@ void sampling_rows(kernel_bench& b, const char* name, sampling s) {
                              .slot = nullptr,
                              .token_slots = nullptr,
                              .token = o->token.data(),
-                             .digest = o->digest.data()});
+                             .digest = o->digest.data(),
+                             .rules = o->rules.data(),
+                             .logprobs = o->logprobs.data()});
   });
 }
 
@@ -91,6 +107,9 @@ void row_cases(kernel_bench& b) {
   sampling_rows(b, "sample_greedy", {});
   sampling_rows(b, "sample_gumbel", {.temperature = 1});
   sampling_rows(b, "sample_top_k_top_p", {.temperature = 0.8f, .top_p = 0.9f, .top_k = 40});
+  sampling_rows(b, "sample_logprobs", {}, {.logprobs = true});
+  sampling_rows(b, "sample_mask", {}, {.mask = true});
+  sampling_rows(b, "sample_penalties", {.presence = 0.5f, .repetition = 1.1f}, {.penalties = true});
 }
 
 } // namespace quadrant::gpu::bench

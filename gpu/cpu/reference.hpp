@@ -48,9 +48,21 @@ std::size_t filter(candidate* c, std::size_t n, const sampling& s);
 bool changes(const sampling& s, const logit_rules& rules);
 /// row = logits as the rules change them.
 void apply(const logit_rules& rules, const sampling& s, const float* logits, std::int32_t vocab, float* row);
-/// to[0] of the chosen token, to[1..count] of the likeliest (sample_args).
-void write_logprobs(const float* logits, std::int32_t vocab, std::int32_t chosen, std::int32_t count,
-                    token_logprob* to);
+/// The largest of logits that are offered by ascending id.
+class likeliest {
+public:
+  explicit likeliest(std::int32_t count) : count_(count) {} ///< at most max_top_logprobs
+  /// A logit that does not pass it will not get in.
+  [[nodiscard]] float bound() const noexcept;
+  void offer(std::int32_t id, float logit);
+  [[nodiscard]] std::span<const token_logprob> best_first() const noexcept { return {list_, std::size_t(size_)}; }
+
+private:
+  std::int32_t count_, size_ = 0;
+  token_logprob list_[max_top_logprobs]; ///< with logits
+};
+/// to[0] of the chosen token, then those of the likeliest; sum: of exp(l - top) over the row.
+void write_logprobs(token_logprob chosen, const likeliest& others, float top, float sum, token_logprob* to);
 /// The k-th largest of n numbers, k >= 1; their order changes.
 float kth_largest(float* list, std::size_t n, std::size_t k);
 /// Rule 12's noise of a token.

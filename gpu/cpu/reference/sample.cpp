@@ -102,6 +102,15 @@ private:
   }
 };
 
+void tell_logprobs(const float* logits, std::int32_t vocab, std::int32_t chosen, std::int32_t count,
+                   token_logprob* to) {
+  const float top = *std::max_element(logits, logits + vocab);
+  const float sum = sum_16_lanes(vocab, [&](float lane, std::int64_t i) { return lane + exp_f32(logits[i] - top); });
+  likeliest others(count);
+  for (std::int32_t id = 0; id < vocab; ++id) others.offer(id, logits[id]);
+  write_logprobs({chosen, logits[chosen]}, others, top, sum, to);
+}
+
 } // namespace
 
 bool changes(const sampling& s, const logit_rules& rules) {
@@ -129,24 +138,22 @@ void apply(const logit_rules& rules, const sampling& s, const float* logits, std
   for (auto i = kept.size(); i-- > 0;) row[rules.banned[i]] = kept[i]; // backwards: an id may be there twice
 }
 
-void write_logprobs(const float* logits, std::int32_t vocab, std::int32_t chosen, std::int32_t count,
-                    token_logprob* to) {
-  const float top = *std::max_element(logits, logits + vocab);
-  std::uint64_t mass = 0;
-  for (std::int32_t i = 0; i < vocab; ++i) mass += mass_of(logits[i], top);
-  const float log_sum = log_f32(float(mass) * 0x1p-40f);
-  const auto logprob = [&](std::int32_t id) { return token_logprob{id, logits[id] - top - log_sum}; };
-  to[0] = logprob(chosen);
-  count = std::min(count, vocab);
-  std::int32_t best[max_top_logprobs], n = 0; // best first
-  const auto before = [&](std::int32_t a, std::int32_t b) { return logits[a] > logits[b]; };
-  for (std::int32_t id = 0; id < vocab && count > 0; ++id) {
-    if (n == count && !before(id, best[n - 1])) continue;
-    auto at = n == count ? n - 1 : n++;
-    for (; at > 0 && before(id, best[at - 1]); --at) best[at] = best[at - 1];
-    best[at] = id;
-  }
-  for (std::int32_t i = 0; i < n; ++i) to[1 + i] = logprob(best[i]);
+float likeliest::bound() const noexcept {
+  if (count_ == 0) return std::numeric_limits<float>::infinity();
+  return size_ < count_ ? forbidden : list_[size_ - 1].logprob;
+}
+
+void likeliest::offer(std::int32_t id, float logit) {
+  if (!(logit > bound())) return;
+  auto at = size_ == count_ ? size_ - 1 : size_++;
+  for (; at > 0 && logit > list_[at - 1].logprob; --at) list_[at] = list_[at - 1];
+  list_[at] = {id, logit};
+}
+
+void write_logprobs(token_logprob chosen, const likeliest& others, float top, float sum, token_logprob* to) {
+  const float log_sum = log_f32(sum);
+  *to++ = {chosen.id, chosen.logprob - top - log_sum};
+  for (const auto& other : others.best_first()) *to++ = {other.id, other.logprob - top - log_sum};
 }
 
 /// -log(-log(u)), u in (0, 1) from the counted generator; u is at most 1 - 2^-24.
@@ -200,7 +207,7 @@ void sample(team& t, const sample_args& a) {
       }
       a.token[row] = finite ? choose(from, a.vocab, a.params[row], a.positions[row]) : -1;
       if (a.token[row] >= 0 && rules != nullptr && rules->top_logprobs >= 0)
-        write_logprobs(logits, a.vocab, a.token[row], rules->top_logprobs, a.logprobs + row * (1 + max_top_logprobs));
+        tell_logprobs(logits, a.vocab, a.token[row], rules->top_logprobs, a.logprobs + row * (1 + max_top_logprobs));
       if (a.slot != nullptr && a.slot[row] >= 0) a.token_slots[a.slot[row]] = a.token[row];
     }
   });

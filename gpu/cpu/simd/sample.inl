@@ -137,6 +137,24 @@ std::int32_t choose(const float* logits, std::int32_t vocab, const sampling& s, 
   return draw(kept, ids, std::int32_t(n), s, position);
 }
 
+/// Logprobs of the chosen token and of the `count` likeliest; `first` is the first of the largest.
+void tell_logprobs(const float* logits, std::int32_t vocab, std::int32_t chosen, std::int32_t first_best,
+                   std::int32_t count, token_logprob* to) {
+  const float top = logits[first_best];
+  auto lanes = all(0.0f);
+  reference::likeliest others(count);
+  by_16(vocab, [&](std::int64_t i, int some) {
+    const auto valid = first(some);
+    const auto v = load(logits + i, some);
+    lanes = add(lanes, pick(valid, exp_f32(sub(v, all(top))), all(0.0f)));
+    for (auto left = bits_of(without(valid, less(v, all(others.bound())))); left != 0; left &= left - 1) {
+      const auto lane = __builtin_ctz(left);
+      others.offer(std::int32_t(i) + lane, logits[i + lane]);
+    }
+  });
+  reference::write_logprobs({chosen, logits[chosen]}, others, top, fold_sum(lanes), to);
+}
+
 void sample(team& t, const sample_args& a) {
   t.parallel(a.rows, grain_for(a.vocab, worth_a_thread), [&](std::int64_t begin, std::int64_t end) {
     for (auto row = begin; row < end; ++row) {
@@ -145,6 +163,7 @@ void sample(team& t, const sample_args& a) {
       bool finite = true;
       auto best = greedy(logits, a.vocab, &finite);
       if (finite) {
+        const auto likeliest = best;
         const auto* rules = a.rules == nullptr ? nullptr : a.rules + row;
         const float* from = logits;
         if (rules != nullptr && reference::changes(a.params[row], *rules)) {
@@ -156,8 +175,8 @@ void sample(team& t, const sample_args& a) {
         }
         if (best >= 0 && a.params[row].temperature > 0) best = choose(from, a.vocab, a.params[row], a.positions[row], best);
         if (best >= 0 && rules != nullptr && rules->top_logprobs >= 0)
-          reference::write_logprobs(logits, a.vocab, best, rules->top_logprobs,
-                                    a.logprobs + row * (1 + max_top_logprobs));
+          tell_logprobs(logits, a.vocab, best, likeliest, rules->top_logprobs,
+                        a.logprobs + row * (1 + max_top_logprobs));
       }
       a.token[row] = finite ? best : -1;
       if (a.slot != nullptr && a.slot[row] >= 0) a.token_slots[a.slot[row]] = a.token[row];
