@@ -41,15 +41,16 @@ void report_outputs(const msg::micro_batch& message, const handles& beside,
     const auto rows = c.getAllLogits() ? std::int32_t(c.getTokens().size()) : c.getLast() ? c.getSamples() : 0;
     const auto at_once = std::max(1, logits_per_message / vocabulary);
     for (std::int32_t first = 0; c.getAllLogits() && first < rows; first += at_once)
-      caf::anon_send(
-          request, msg::logit_rows::make([&](wire::LogitRows::Builder& b) {
-            b.setRequest(c.getRequest());
-            b.setAttempt(c.getAttempt());
-            b.setFirstPosition(c.getFirstPosition() + first);
-            b.setVocabulary(vocabulary);
-            const auto bytes = std::size_t(std::min(at_once, rows - first)) * std::size_t(vocabulary) * sizeof(float);
-            std::memcpy(b.initRows(unsigned(bytes)).begin(), f.logits + std::int64_t(out + first) * vocabulary, bytes);
-          }));
+      caf::anon_send(request, msg::logit_rows::make([&](wire::LogitRows::Builder& b) {
+                       b.setRequest(c.getRequest());
+                       b.setAttempt(c.getAttempt());
+                       b.setFirstPosition(c.getFirstPosition() + first);
+                       b.setVocabulary(vocabulary);
+                       const auto bytes =
+                           std::size_t(std::min(at_once, rows - first)) * std::size_t(vocabulary) * sizeof(float);
+                       std::memcpy(b.initRows(unsigned(bytes)).begin(),
+                                   f.logits + std::int64_t(f.output_logits[out] + first) * vocabulary, bytes);
+                     }));
     const auto outputs = c.getAllLogits() ? std::pair(out + rows - 1, out + rows) : std::pair(out, out + rows);
     out += rows;
     if (!c.getLast()) continue;

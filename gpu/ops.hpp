@@ -356,7 +356,7 @@ struct logit_rules {
 };
 inline constexpr std::int32_t max_top_logprobs = 20;
 
-/// One token per row of logits [rows, V] (rules 12, 13). Order: the row's rules, temperature, top-k, top-p, min-p, then
+/// One token per row r, of logits_row[r] of logits [.., V] (rules 12, 13). Order: the row's rules, temperature, top-k, top-p, min-p, then
 /// Gumbel-max with Philox key seed, counter (position, token id, sample index). token_slots[slot[r]] = token; token[r] =
 /// token, or -1 if the row holds a NaN or Inf, or no token may come. digest[r] = xxh3_64 of the row's V floats. logprobs, of the row as it is:
 /// l - max - log(16-lane sum of exp(l - max)), rule 3; the chosen token's comes first, then
@@ -370,8 +370,9 @@ struct sample_args {
   std::int32_t* token_slots;
   std::int32_t* token;
   std::uint64_t* digest;
-  const logit_rules* rules = nullptr; ///< [rows], or null
-  token_logprob* logprobs = nullptr;  ///< [rows, 1 + max_top_logprobs], where rules ask for them
+  const std::int32_t* logits_row = nullptr; ///< [rows]; null: row r of row r
+  const logit_rules* rules = nullptr;       ///< [rows], or null
+  token_logprob* logprobs = nullptr;        ///< [rows, 1 + max_top_logprobs], where rules ask for them
 };
 
 /// The ops of one back-end. Null-free.

@@ -1,10 +1,18 @@
 #include "model/frame.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "config/clock.hpp"
 
 namespace quadrant::model {
+
+std::int32_t batch::logit_rows() const noexcept {
+  std::int32_t rows = 0, last = -1;
+  for (const auto& out : outputs)
+    if (std::exchange(last, out.row) != out.row) ++rows;
+  return rows;
+}
 
 act_room act_room::take(arena_cursor& cursor, gpu::dtype activation, std::int64_t rows, std::int32_t cols,
                         std::int32_t scale_group) {
@@ -64,7 +72,8 @@ void frame::place(arena_cursor& c, const model_config& config, const gpu::numeri
   positions = c.take<std::int32_t>(padded);
   sequences = c.take<gpu::sequence_rows>(limits_.sequences);
   block_table = c.take<std::int32_t>(std::size_t(limits_.sequences) * max_blocks_);
-  output_rows = c.take<std::int32_t>(outputs);
+  logit_rows = c.take<std::int32_t>(outputs);
+  output_logits = c.take<std::int32_t>(outputs);
   output_positions = c.take<std::int32_t>(outputs);
   output_slots = c.take<std::int32_t>(outputs);
   output_sampling = c.take<gpu::sampling>(outputs);
@@ -167,9 +176,11 @@ void frame::begin(const batch& step, const std::int32_t* token_slots, sampler_sl
   QCHECK_EQ(row, tokens);
   QCHECK_LE(parts[tokens], std::max(limits_.tokens, limits_.parts));
 
+  num_logit_rows = 0;
   for (std::int32_t i = 0; i < num_outputs; ++i) {
     const auto& out = step.outputs[std::size_t(i)];
-    output_rows[i] = out.row;
+    if (i == 0 || out.row != step.outputs[std::size_t(i) - 1].row) logit_rows[num_logit_rows++] = out.row;
+    output_logits[i] = num_logit_rows - 1;
     output_positions[i] = positions[out.row] + 1;
     output_slots[i] = out.slot;
     output_sampling[i] = out.sampling;

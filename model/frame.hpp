@@ -36,9 +36,11 @@ struct batch {
   };
   std::vector<std::int32_t> ids; ///< [T] a token, or -1 - slot
   std::vector<sequence> sequences;
-  std::vector<output> outputs;
+  std::vector<output> outputs; ///< those of one row, samples of a prompt, side by side
 
   [[nodiscard]] std::int32_t tokens() const noexcept { return std::int32_t(ids.size()); }
+  /// Rows of logits: outputs of one row share one.
+  [[nodiscard]] std::int32_t logit_rows() const noexcept;
 };
 
 struct frame_limits {
@@ -106,11 +108,13 @@ public:
   }
 
   // Parameters of the step.
-  std::int32_t tokens = 0, num_sequences = 0, num_outputs = 0;
+  std::int32_t tokens = 0, num_sequences = 0, num_outputs = 0, num_logit_rows = 0;
   std::int64_t started_ns = 0; ///< when the step began on the device
   std::int32_t *ids = nullptr, *positions = nullptr, *block_table = nullptr;
   gpu::sequence_rows* sequences = nullptr;
-  std::int32_t *output_rows = nullptr, *output_positions = nullptr, *output_slots = nullptr;
+  std::int32_t* logit_rows = nullptr;    ///< [num_logit_rows] of the tokens
+  std::int32_t *output_logits = nullptr, ///< [num_outputs] which row of logits
+      *output_positions = nullptr, *output_slots = nullptr;
   gpu::sampling* output_sampling = nullptr;
   gpu::logit_rules* output_rules = nullptr; ///< null where none of the outputs has any
 

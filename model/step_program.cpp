@@ -84,7 +84,7 @@ private:
 kv_events enqueue(const step_program& program, const step_env& env, batch step, gpu::stream& stream,
                   gpu::fabric* fabric, step_hooks hooks) {
   kv_events events(std::size_t(program.num_layers));
-  const step_size size{.tokens = step.tokens(), .outputs = std::int32_t(step.outputs.size())};
+  const step_size size{.tokens = step.tokens(), .logit_rows = step.logit_rows()};
   stream.launch([env, step = std::move(step), masks = hooks.masks](gpu::team&) {
     env.f->begin(step, env.token_slots, env.samplers, masks ? &*masks : nullptr);
   });

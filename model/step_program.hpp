@@ -30,7 +30,7 @@ struct step_env {
 
 /// The sizes that the host knows when it enqueues.
 struct step_size {
-  std::int32_t tokens = 0, outputs = 0;
+  std::int32_t tokens = 0, logit_rows = 0;
 };
 
 struct compute_piece {

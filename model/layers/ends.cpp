@@ -41,22 +41,22 @@ void program_writer::outputs() {
   compute("lm_head", [&s = s_, bf16 = bf16_](env e, gpu::team& team) {
     auto& f = *e.f;
     const auto hidden = s.config.hidden_size;
-    if (f.num_outputs == 0) return;
+    if (f.num_logit_rows == 0) return;
     e.ops->gather_rows(team, {.from = reinterpret_cast<const std::byte*>(f.x),
-                              .row = f.output_rows,
-                              .rows = f.num_outputs,
+                              .row = f.logit_rows,
+                              .rows = f.num_logit_rows,
                               .row_bytes = hidden * std::int32_t(sizeof(float)),
                               .to = reinterpret_cast<std::byte*>(f.last_x)});
     e.ops->rms_norm(team, {.x = f.last_x,
                            .weight = s.weights.final_norm->data(),
                            .eps = s.config.rms_norm_eps,
-                           .rows = f.num_outputs,
+                           .rows = f.num_logit_rows,
                            .cols = hidden,
                            .round_bf16 = bf16,
                            .f = f.last.f,
                            .out = f.last.q ? f.last.from_row(0) : gpu::act_view{}});
     e.ops->linear(team, {.x = f.last.from_row(0),
-                         .rows = f.num_outputs,
+                         .rows = f.num_logit_rows,
                          .weight = s.weights.head.get(),
                          .first_out = 0,
                          .num_out = s.shape.vocab_part,
@@ -64,7 +64,7 @@ void program_writer::outputs() {
                          .y_stride = s.shape.vocab_part});
   });
   gather([&s = s_](frame& f, step_size size) -> gpu::gather_op {
-    return {.arrays = {array(f.logits_part, f.logits, s.shape.vocab_part)}, .rows = size.outputs};
+    return {.arrays = {array(f.logits_part, f.logits, s.shape.vocab_part)}, .rows = size.logit_rows};
   });
   program_.pieces.emplace_back(masks_piece{});
   compute("sample", [&s = s_](env e, gpu::team& team) {
@@ -79,6 +79,7 @@ void program_writer::outputs() {
                          .token_slots = e.token_slots,
                          .token = f.sampled,
                          .digest = f.digests,
+                         .logits_row = f.output_logits,
                          .rules = f.output_rules,
                          .logprobs = f.logprobs});
   });

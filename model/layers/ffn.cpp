@@ -16,7 +16,7 @@ void program_writer::norm_share(std::int32_t layer, bool for_gate) {
     if (next < s.weights.layers.size() && s.weights.layers[next].qkv)
       prefetch(e, team, *s.weights.layers[next].qkv, f.tokens);
     else if (next == s.weights.layers.size() && s.shape.samples)
-      prefetch(e, team, *s.weights.head, f.num_outputs);
+      prefetch(e, team, *s.weights.head, f.num_logit_rows);
     const auto rows = s.share_of(f.tokens);
     e.ops->rms_norm(team, {.x = f.x + std::int64_t(rows.first) * s.config.hidden_size,
                            .weight = s.weights.layers[std::size_t(layer)].post_norm->data(),

@@ -234,6 +234,34 @@ TEST_CASE("sample") {
       300);
 
   property(
+      "several rows may be of the same logits",
+      [](std::uint64_t seed) {
+        op_data d(seed);
+        const auto logits = random_logits(d);
+        std::vector<sampling> params;
+        for (std::int32_t r = 0; r < 5; ++r)
+          params.push_back({.temperature = 1, .seed = 3, .sample_index = std::uint32_t(r)});
+        const std::vector<std::int32_t> positions(5, 9), row(5, 0);
+        every_back_end_agrees([&](const gpu::ops_table& ops, gpu::team& team) {
+          outcome out{.i = std::vector<std::int32_t>(5, 77), .u = std::vector<std::uint64_t>(5, 0)};
+          ops.sample(team, {.logits = logits.data(),
+                            .rows = 5,
+                            .vocab = std::int32_t(logits.size()),
+                            .params = params.data(),
+                            .positions = positions.data(),
+                            .slot = nullptr,
+                            .token_slots = nullptr,
+                            .token = out.i.data(),
+                            .digest = out.u.data(),
+                            .logits_row = row.data()});
+          for (std::size_t r = 0; r < 5; ++r)
+            RC_ASSERT(out.i[r] == sample_one(ops, logits, params[r], positions[r]).token);
+          return out;
+        });
+      },
+      50);
+
+  property(
       "rows do not see each other, and a negative slot is none",
       [](std::uint64_t seed) {
         op_data d(seed);

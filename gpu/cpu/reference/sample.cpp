@@ -192,7 +192,7 @@ std::uint64_t digest_of(const float* logits, std::int32_t vocab) {
 void sample(team& t, const sample_args& a) {
   t.parallel(a.rows, 1, [&](std::int64_t begin, std::int64_t end) {
     for (auto row = begin; row < end; ++row) {
-      const float* logits = a.logits + row * a.vocab;
+      const float* logits = a.logits + (a.logits_row == nullptr ? row : a.logits_row[row]) * a.vocab;
       a.digest[row] = digest_of(logits, a.vocab);
       bool finite = true;
       for (std::int32_t i = 0; i < a.vocab; ++i)

@@ -158,7 +158,7 @@ void tell_logprobs(const float* logits, std::int32_t vocab, std::int32_t chosen,
 void sample(team& t, const sample_args& a) {
   t.parallel(a.rows, grain_for(a.vocab, worth_a_thread), [&](std::int64_t begin, std::int64_t end) {
     for (auto row = begin; row < end; ++row) {
-      const float* logits = a.logits + row * a.vocab;
+      const float* logits = a.logits + (a.logits_row == nullptr ? row : a.logits_row[row]) * a.vocab;
       a.digest[row] = reference::digest_of(logits, a.vocab);
       bool finite = true;
       auto best = greedy(logits, a.vocab, &finite);
