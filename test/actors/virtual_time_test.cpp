@@ -60,16 +60,20 @@ public:
     run();
   }
 
-  std::shared_ptr<test::collector> submit(std::vector<std::int32_t> tokens, std::int32_t new_tokens) {
-    auto sink = std::make_shared<test::collector>();
+  std::shared_ptr<test::collector> submit(std::vector<std::int32_t> tokens, std::int32_t new_tokens,
+                                          std::int32_t samples = 1) {
+    auto sink = std::make_shared<test::collector>(samples);
     caf::anon_send(gateway_, msg::request_spec::make([&](wire::RequestSpec::Builder& b) {
                      b.setId(++last_id_);
                      write_ints([&](unsigned n) { return b.initTokens(n); }, tokens);
                      b.setMaxNewTokens(new_tokens);
+                     b.setSamples(samples);
                    }),
-                   sink_ref(std::make_shared<kept_promise>(sink, 1)));
+                   sink_ref(std::make_shared<kept_promise>(sink, samples)));
     return sink;
   }
+  /// Of the last request.
+  void cancel(std::int32_t sample) { caf::anon_send(gateway_, cancel_atom::value, last_id_, sample); }
   /// Until nobody has anything left to do at this instant.
   void run() {
     while (time_.run() + pump_->run() > 0) {
@@ -182,5 +186,30 @@ TEST_CASE("a gateway that ends answers the requests that live, and those that co
     const auto a = sink->wait(std::chrono::seconds(0));
     REQUIRE_FALSE(a.ok());
     CHECK(a.error().code == errc::cancelled);
+  }
+}
+
+TEST_CASE("a sample may be cancelled at any moment: it ends once, the other goes on, and everything comes home") {
+  const test::tiny_checkpoint model(24);
+  virtual_cluster cluster(model, apart());
+  bool before_its_end = true;
+  for (int turns = 0; before_its_end; ++turns) {
+    const auto size = 60 + turns % 2 * 68; // with an open block to copy, and without
+    const auto sink = cluster.submit(prompt(size), 12, 2);
+    for (int i = 0; i < turns && before_its_end; ++i) before_its_end = cluster.turn();
+    cluster.cancel(turns % 2);
+    cluster.cancel(turns % 2); // again
+    cluster.run();
+    const auto a = sink->wait_all(std::chrono::seconds(0));
+    REQUIRE_MESSAGE(a.ok(), turns, " turns: ", a.error().message);
+    const auto cut = std::size_t(turns % 2), whole = 1 - cut;
+    CHECK((*a)[whole].tokens.size() == 12);
+    CHECK((*a)[whole].why == finish::length);
+    CHECK((*a)[cut].why == ((*a)[cut].tokens.size() == 12 ? finish::length : finish::cancelled));
+    CHECK(std::equal((*a)[cut].tokens.begin(), (*a)[cut].tokens.end(), (*a)[whole].tokens.begin())); // both are greedy
+    const auto now = cluster.status();
+    CHECK(now.blocks_used == 0);
+    CHECK(now.requests_live == 0);
+    CHECK(now.credits_out == 0);
   }
 }
