@@ -1,8 +1,9 @@
 #include "config/log.hpp"
 
+#include <cstdio>
 #include <cstdlib>
 #include <map>
-#include <string>
+#include <span>
 
 #include "config/progress.hpp"
 
@@ -12,19 +13,54 @@
 namespace quadrant::log {
 namespace {
 
+constexpr const char* text_pattern = "%Y-%m-%dT%H:%M:%S.%e %l %v";
+constexpr const char* json_pattern = R"({"time":"%Y-%m-%dT%H:%M:%S.%e","level":"%l",%v})";
+
+bool as_json = false; ///< set by start
+
 spdlog::logger& logger() {
   static const auto instance = [] {
     auto made = spdlog::stderr_logger_mt("quadrant");
-    made->set_pattern("%Y-%m-%dT%H:%M:%S.%e %l %v");
+    made->set_pattern(text_pattern);
     made->set_level(spdlog::level::warn);
     return made;
   }();
   return *instance;
 }
 
-void write(spdlog::level::level_enum level, std::string_view who, std::string_view what) {
-  if (logger().should_log(level)) progress::clear();
-  logger().log(level, "{}: {}", who, what);
+std::string quoted(std::string_view text) {
+  std::string to = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') {
+      to.append({'\\', c});
+    } else if (static_cast<unsigned char>(c) < 0x20) {
+      char code[8];
+      std::snprintf(code, sizeof code, "\\u%04x", unsigned(static_cast<unsigned char>(c)));
+      to += code;
+    } else {
+      to += c;
+    }
+  }
+  return to += '"';
+}
+
+std::string line(std::string_view who, std::string_view what, std::span<const field> fields) {
+  auto to =
+      as_json ? "\"who\":" + quoted(who) + ",\"what\":" + quoted(what) : std::string(who).append(": ").append(what);
+  for (const auto& f : fields) {
+    if (as_json)
+      to.append(",").append(quoted(f.name)).append(":").append(f.quoted ? quoted(f.value) : f.value);
+    else
+      to.append(" ").append(f.name).append("=").append(f.value);
+  }
+  return to;
+}
+
+void write(spdlog::level::level_enum level, std::string_view who, std::string_view what,
+           std::span<const field> fields = {}) {
+  if (!logger().should_log(level)) return;
+  progress::clear();
+  logger().log(level, "{}", line(who, what, fields));
 }
 
 } // namespace
@@ -37,6 +73,9 @@ void start(level fallback) {
                                                      {"off", level::off}};
   if (const char* word = std::getenv("QUADRANT_LOG"))
     if (auto found = words.find(word); found != words.end()) fallback = found->second;
+  const char* format = std::getenv("QUADRANT_LOG_FORMAT");
+  as_json = format != nullptr && std::string_view(format) == "json";
+  logger().set_pattern(as_json ? json_pattern : text_pattern);
   switch (fallback) {
   case level::debug: logger().set_level(spdlog::level::debug); break;
   case level::info: logger().set_level(spdlog::level::info); break;
@@ -50,5 +89,9 @@ void debug(std::string_view who, std::string_view what) { write(spdlog::level::d
 void info(std::string_view who, std::string_view what) { write(spdlog::level::info, who, what); }
 void warn(std::string_view who, std::string_view what) { write(spdlog::level::warn, who, what); }
 void error(std::string_view who, std::string_view what) { write(spdlog::level::err, who, what); }
+
+void info(std::string_view who, std::string_view what, std::initializer_list<field> fields) {
+  write(spdlog::level::info, who, what, {fields.begin(), fields.size()});
+}
 
 } // namespace quadrant::log

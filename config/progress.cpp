@@ -16,6 +16,7 @@ std::mutex mutex; ///< of what follows
 bool shown = false;
 std::int64_t last_ns = 0;
 bool has_line = false;
+std::optional<state> last; ///< what has not come to its end
 
 } // namespace
 
@@ -28,9 +29,10 @@ void report(std::string_view what, std::uint64_t done, std::uint64_t total, std:
   constexpr std::int64_t between_ns = 50'000'000;
   constexpr std::uint64_t width = 24;
   const std::lock_guard hold(mutex);
-  const auto now = steady_clock::monotonic_ns();
-  if (!shown || total == 0 || (done < total && now - last_ns < between_ns)) return;
-  last_ns = now;
+  last = done < total ? std::optional(state{std::string(what), std::string(unit), done, total}) : std::nullopt;
+  const auto time_ns = steady_clock::monotonic_ns();
+  if (!shown || total == 0 || (done < total && time_ns - last_ns < between_ns)) return;
+  last_ns = time_ns;
   const auto full = std::size_t(std::min(done, total) * width / total);
   const auto bar = std::string(full, '#') + std::string(width - full, '.');
   has_line = done < total;
@@ -39,6 +41,11 @@ void report(std::string_view what, std::uint64_t done, std::uint64_t total, std:
                  (unsigned long long)done, (unsigned long long)total, int(unit.size()), unit.data());
   else
     std::fputs("\r\033[K", stderr);
+}
+
+std::optional<state> now() {
+  const std::lock_guard hold(mutex);
+  return last;
 }
 
 void clear() {
