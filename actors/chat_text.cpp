@@ -33,6 +33,25 @@ result<gpu::sampling> read_sampling(const std::filesystem::path& file) {
   return s;
 }
 
+/// The same with the arguments of tool calls as objects, which most templates expect.
+nlohmann::ordered_json with_argument_objects(nlohmann::ordered_json messages) {
+  for (auto& message : messages)
+    if (const auto calls = message.find("tool_calls"); calls != message.end())
+      for (auto& call : *calls) {
+        auto& arguments = call["function"]["arguments"];
+        if (!arguments.is_string()) continue;
+        const auto& text = arguments.get_ref<const std::string&>();
+        auto object = nlohmann::ordered_json::parse(text.empty() ? "{}" : text, nullptr, false);
+        if (object.is_object()) arguments = std::move(object);
+      }
+  return messages;
+}
+
+void name_developers_system(nlohmann::ordered_json& messages) {
+  for (auto& message : messages)
+    if (message["role"] == "developer") message["role"] = "system";
+}
+
 } // namespace
 
 result<chat_text> chat_text::open(const std::filesystem::path& directory, const model::model_config& config) {
@@ -50,10 +69,15 @@ result<chat_text> chat_text::open(const std::filesystem::path& directory, const 
   return chat_text(std::make_shared<const parts>(std::move(p)));
 }
 
-result<std::vector<std::int32_t>> chat_text::chat_prompt(const nlohmann::ordered_json& messages,
-                                                         model::chat_template::options with) const {
-  QUADRANT_TRY(const auto chat, parts_->shape.render(messages, std::move(with)));
-  return parts_->tokens.encode_spans(chat.spans());
+result<std::vector<std::int32_t>> chat_text::chat_prompt(nlohmann::ordered_json messages,
+                                                         const model::chat_template::options& with) const {
+  if (template_source().find("developer") == std::string::npos) name_developers_system(messages);
+  const auto with_objects = with_argument_objects(messages);
+  auto chat = parts_->shape.render(with_objects, with);
+  if (!chat && with_objects != messages) // some templates, DeepSeek's among them, join the arguments to their text
+    if (auto again = parts_->shape.render(messages, with)) chat = std::move(again);
+  if (!chat) return chat.error();
+  return parts_->tokens.encode_spans(chat->spans());
 }
 
 result<std::vector<std::int32_t>> chat_text::prompt(std::string_view user_message) const {
@@ -61,9 +85,10 @@ result<std::vector<std::int32_t>> chat_text::prompt(std::string_view user_messag
   return chat_prompt(nlohmann::ordered_json::array({std::move(message)}));
 }
 
-model::token_decoder chat_text::decoder(model::text_start start) const {
-  return model::token_decoder(parts_->tokens, /*skip_special=*/true, start);
+model::token_decoder chat_text::decoder(model::text_start start, control_tokens control) const {
+  return model::token_decoder(parts_->tokens, /*skip_special=*/control == control_tokens::hidden, start);
 }
+const std::string& chat_text::template_source() const { return parts_->shape.source(); }
 const model::tokenizer& chat_text::tokens() const { return parts_->tokens; }
 const std::vector<std::int32_t>& chat_text::stop_tokens() const { return parts_->stop_tokens; }
 const gpu::sampling& chat_text::sampling() const { return parts_->sampling; }

@@ -23,6 +23,8 @@
 
 namespace quadrant::actors {
 
+enum class control_tokens : std::uint8_t { hidden, shown };
+
 class chat_text {
 public:
   /// A model may have no template (checkpoint_template.hpp says where one is sought).
@@ -30,18 +32,23 @@ public:
   /// what is wrong in it
   static result<chat_text> open(const std::filesystem::path& directory, const model::model_config& config);
 
-  /// messages: a list of {"role", "content"}, as the template expects them. Of `with`, the tokens are the model's.
+  /// messages: a list of {"role", "content"} and what else the API has. Arguments of tool calls are JSON text; a template
+  /// gets them as objects, or as text where it does not take objects. A developer is the system to a template that knows
+  /// none. Of `with`, the tokens are the model's.
   /// Errors  errc::invalid_argument: the template does not take them, or the model has no template
-  [[nodiscard]] result<std::vector<std::int32_t>> chat_prompt(const nlohmann::ordered_json& messages,
-                                                              model::chat_template::options with = {
+  [[nodiscard]] result<std::vector<std::int32_t>> chat_prompt(nlohmann::ordered_json messages,
+                                                              const model::chat_template::options& with = {
                                                                   .now = std::chrono::system_clock::now()}) const;
   /// The prompt of a conversation that one user message opens.
   [[nodiscard]] result<std::vector<std::int32_t>> prompt(std::string_view user_message) const;
 
-  /// The text of one token stream, control tokens left out: an answer, or what continues a prompt that was no chat. This
-  /// object, or a copy of it, outlives the decoder.
-  [[nodiscard]] model::token_decoder decoder(model::text_start start = model::text_start::own) const;
+  /// The text of one token stream: an answer, or what continues a prompt that was no chat; control tokens left out
+  /// unless they are shown. This object, or a copy of it, outlives the decoder.
+  [[nodiscard]] model::token_decoder decoder(model::text_start start = model::text_start::own,
+                                             control_tokens control = control_tokens::hidden) const;
   [[nodiscard]] const model::tokenizer& tokens() const;
+  /// What checkpoint_template::source() says.
+  [[nodiscard]] const std::string& template_source() const;
 
   /// The ids that end an answer: eos ids of the configuration, and the tokenizer's eos token.
   [[nodiscard]] const std::vector<std::int32_t>& stop_tokens() const;

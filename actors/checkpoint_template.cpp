@@ -56,8 +56,11 @@ result<checkpoint_template> checkpoint_template::open(const std::filesystem::pat
   t.bos_token_ = token_of(settings, "bos_token");
   t.eos_token_ = token_of(settings, "eos_token");
   auto own_file = is_file ? std::nullopt : read_file(place / "chat_template.jinja");
-  QUADRANT_TRY(t.with_tools_, parsed(own_file ? std::nullopt : template_of(settings, "tool_use"), t.place_));
-  QUADRANT_TRY(t.plain_, parsed(own_file ? std::move(own_file) : template_of(settings, "default"), t.place_));
+  auto with_tools = own_file ? std::nullopt : template_of(settings, "tool_use");
+  auto plain = own_file ? std::move(own_file) : template_of(settings, "default");
+  t.source_ = with_tools ? *with_tools : plain.value_or("");
+  QUADRANT_TRY(t.with_tools_, parsed(std::move(with_tools), t.place_));
+  QUADRANT_TRY(t.plain_, parsed(std::move(plain), t.place_));
   return t;
 }
 

@@ -27,9 +27,11 @@ public:
   /// Errors  errc::invalid_argument: there is no template
   [[nodiscard]] result<void> given() const;
   [[nodiscard]] const std::string& eos_token() const noexcept { return eos_token_; }
+  /// What the template that takes tools is made of: it shows how the model writes their calls. Empty: there is none.
+  [[nodiscard]] const std::string& source() const noexcept { return source_; }
 
 private:
-  std::string place_, bos_token_, eos_token_;
+  std::string place_, bos_token_, eos_token_, source_;
   /// Of a list of named ones `default`, and `tool_use`, which takes its place where there are tools.
   std::optional<model::chat_template> plain_, with_tools_;
 };

@@ -127,3 +127,36 @@ TEST_CASE("a broken file is named") {
   d.put("chat_template.jinja", "{% if %}");
   CHECK(said("chat template"));
 }
+
+TEST_CASE("arguments of calls are objects for most templates, and text for one that joins them to its own") {
+  const model_directory d;
+  const auto rendered = [&](const std::string& shape) {
+    d.put("chat_template.jinja", shape);
+    const auto text = d.open();
+    REQUIRE(text);
+    const auto messages = nlohmann::ordered_json::parse(
+        R"([{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{\"b\":1, \"a\":2}"}}]}])");
+    const auto ids = text->chat_prompt(messages);
+    return ids ? text->tokens().decode(*ids, false) : "refused: " + ids.error().message;
+  };
+  CHECK(rendered("{{ messages[0].tool_calls[0].function.arguments | tojson }}") == R"({"b": 1, "a": 2})");
+  CHECK(rendered("{% for k, v in messages[0].tool_calls[0].function.arguments | items %}{{ k }}{{ v }}{% endfor %}") ==
+        "b1a2");
+  CHECK(rendered("{{ 'x' + messages[0].tool_calls[0].function.arguments }}") == R"(x{"b":1, "a":2})");
+  CHECK(rendered("{{ raise_exception('no calls here') }}").find("no calls here") != std::string::npos);
+}
+
+TEST_CASE("a developer is the system where a template knows none") {
+  const model_directory d;
+  const auto messages = nlohmann::ordered_json::parse(R"([{"role": "developer", "content": "x"}])");
+  for (const auto& [shape, role] : {std::pair("{{ messages[0].role }}", "system"),
+                                    std::pair("{% if messages[0].role == 'developer' %}yes{% endif %}", "yes")}) {
+    d.put("chat_template.jinja", shape);
+    const auto text = d.open();
+    REQUIRE(text);
+    const auto ids = text->chat_prompt(messages);
+    REQUIRE(ids);
+    CHECK(text->tokens().decode(*ids, false) == role);
+    CHECK(text->template_source() == shape);
+  }
+}
