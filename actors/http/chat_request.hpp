@@ -1,49 +1,40 @@
 // actors/http/chat_request.hpp: the body of POST /v1/chat/completions, checked.
 //
-//   field                               allowed                                          where it is not there
-//   messages                            {role: system|user|assistant, content}, ...      an error
-//                                       content: a string, or [{type: text, text}, ...]
-//   max_completion_tokens, max_tokens   1 to 2^31-1 (the first rules)                    the model's default
-//   temperature                         0 to 2 (below 0.001 is 0: greedy)                the model's default
-//   top_p, min_p                        above 0 to 1; 0 to 1                             the model's default
-//   top_k                               1 to 2^31-1; 0, -1: all                          the model's default
-//   seed                                a whole number of 64 bits                        drawn at admission
-//   stop                                a string, or a list of up to 4; none empty       none
-//   n                                   1                                                1
-//   stream, ignore_eos                  true or false                                    false
-//   stream_options.include_usage        true or false                                    false
+//   field                  allowed                                                     where it is not there
+//   messages               chat_messages.hpp says which                                an error
+//   tools                  up to 128 functions                                         none
+//   tool_choice            "auto"; "none": the template does not see the tools         "auto"
+//   parallel_tool_calls    false: an answer ends with its first call                   true
+//   chat_template_kwargs   an object: variables of the template                        none
+//   reasoning_effort       a string: the template's variable of that name              none
+//   add_generation_prompt  true or false                                               true
+//   logprobs, top_logprobs true or false; with it 0 to 20                              false, 0
 //
-// null counts as not there. Other fields are ignored, and named in `ignored` where they are known to the API.
-// Parts of one message are joined by line ends. Limits: JSON nested 64 deep.
+// and what generation_fields.hpp lists. Other fields are ignored, and named in `ignored`.
 #pragma once
-#include <cstdint>
-#include <optional>
-#include <string>
 #include <string_view>
 #include <variant>
 #include <vector>
 
 #include <nlohmann/json.hpp>
 
-#include "actors/http/api_error.hpp"
-#include "gpu/ops.hpp"
+#include "actors/http/generation_fields.hpp"
 
 namespace quadrant::actors::http {
 
 struct chat_request {
-  nlohmann::ordered_json messages; ///< of {"role", "content"}, both strings
-  std::string model;               ///< empty: not named
-  std::int32_t max_new_tokens = 0; ///< 0: not named
-  gpu::sampling sampling;
-  bool has_seed = false;
-  std::vector<std::string> stop;
-  bool stream = false, include_usage = false, ignore_eos = false;
-  /// Fields that nothing here looks at. Names of the API only, "" for any other: a client's own words never reach a
-  /// log.
+  nlohmann::ordered_json messages;
+  nlohmann::ordered_json tools = nullptr;     ///< a list, or null: none, or not to be used
+  nlohmann::ordered_json variables = nullptr; ///< of the template; an object or null
+  bool parallel_calls = true, add_generation_prompt = true;
+  generation_fields how;
   std::vector<std::string_view> ignored;
 };
 
 /// Never throws, whatever the bytes. defaults: what the model wants where the request says nothing.
 std::variant<chat_request, api_error> parse_chat_request(std::string_view body, const gpu::sampling& defaults);
+
+/// What a chat is rendered from, of a request of any kind: messages, tools, variables, add_generation_prompt.
+chat_request read_conversation(request_fields& fields);
 
 } // namespace quadrant::actors::http

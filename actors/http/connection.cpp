@@ -6,7 +6,8 @@
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/socket_base.hpp>
 
-#include "actors/http/chat_reply.hpp"
+#include "actors/http/reply_parts.hpp"
+#include "actors/http/request_id.hpp"
 #include "config/clock.hpp"
 
 namespace quadrant::actors::http {
@@ -16,6 +17,7 @@ std::string_view reason(int status) {
   switch (status) {
   case 200: return "OK";
   case 400: return "Bad Request";
+  case 401: return "Unauthorized";
   case 404: return "Not Found";
   case 405: return "Method Not Allowed";
   case 408: return "Request Timeout";
@@ -75,6 +77,8 @@ void connection::parse() {
     if (state_ == state::idle) {
       state_ = state::reading;
       head_seen_ = false;
+      request_id_.clear();
+      endpoint_ = no_endpoint;
       set_deadline(allowed_.head_ms);
     }
     in_.erase(0, reader_.feed(in_));
@@ -89,6 +93,7 @@ void connection::parse() {
       keep_alive_ = request.keep_alive;
       chunked_ = request.minor == 1;
       body_wanted_ = request.method != "HEAD";
+      request_id_ = request_id_of(request.request_id);
       owner_.requested(shared_from_this(), std::move(request));
     } else {
       if (reader_.head_done() && !std::exchange(head_seen_, true)) set_deadline(allowed_.body_ms);
@@ -99,16 +104,18 @@ void connection::parse() {
   parsing_ = false;
 }
 
-std::string connection::head(int status, std::string_view fields, bool keep_alive) const {
+std::string connection::head(int status, std::string_view fields, bool keep_alive) {
+  if (request_id_.empty()) request_id_ = request_id_of({}); // what is no request gets an answer too
   std::string to = chunked_ ? "HTTP/1.1 " : "HTTP/1.0 ";
   to.append(std::to_string(status)).append(" ").append(reason(status)).append("\r\n").append(fields);
+  to.append("X-Request-Id: ").append(request_id_).append("\r\n");
   to.append("Connection: ").append(keep_alive ? "keep-alive" : "close").append("\r\n\r\n");
   return to;
 }
 
 void connection::reply(const http_reply& whole) {
   if (state_ != state::answering) return;
-  owner_.responded(whole.status);
+  owner_.responded(endpoint_, whole.status);
   const bool keep = keep_alive_ && !draining_;
   const auto fields = "Content-Type: " + whole.content_type +
                       "\r\nContent-Length: " + std::to_string(whole.body.size()) + "\r\n" + whole.fields;
@@ -117,14 +124,17 @@ void connection::reply(const http_reply& whole) {
 }
 
 void connection::reply(const api_error& error) {
+  const bool later = error.status == 429 || error.status == 503;
   reply(http_reply{.status = error.status,
                    .body = error_body(error),
-                   .fields = error.status == 429 || error.status == 503 ? "Retry-After: 1\r\n" : ""});
+                   .fields = later                 ? "Retry-After: 1\r\n"
+                             : error.status == 401 ? "WWW-Authenticate: Bearer\r\n"
+                                                   : ""});
 }
 
 void connection::begin_events() {
   if (state_ != state::answering) return;
-  owner_.responded(200);
+  owner_.responded(endpoint_, 200);
   const std::string fields =
       "Content-Type: text/event-stream; charset=utf-8\r\nCache-Control: no-cache\r\nX-Accel-Buffering: no\r\n";
   if (!chunked_) keep_alive_ = false; // HTTP/1.0: the end of the stream is the end of the connection

@@ -44,12 +44,19 @@ public:
     virtual ~owner() = default;
     virtual void requested(const std::shared_ptr<connection>& from,
                            http_request what) = 0; ///< reply, or begin, now or later
-    virtual void responded(int status) = 0;
+    /// endpoint: what at() said of the request, or "none" for what is no request
+    virtual void responded(std::string_view endpoint, int status) = 0;
     virtual void closed(const std::shared_ptr<connection>& which) = 0; ///< once, and last
   };
 
   connection(boost::asio::ip::tcp::socket socket, const limits& allowed, owner& to);
   void start();
+
+  /// The request under way: what it is called, in every response's head too; and where it goes.
+  [[nodiscard]] const std::string& request_id() const noexcept { return request_id_; }
+  [[nodiscard]] std::string_view endpoint() const noexcept { return endpoint_; }
+  /// endpoint: a literal
+  void at(std::string_view endpoint) noexcept { endpoint_ = endpoint; }
 
   /// Holds `maker` until the answer has ended or the client is gone.
   void answered_by(std::shared_ptr<answer_maker> maker) { maker_ = std::move(maker); }
@@ -66,6 +73,7 @@ public:
   void close();
 
 private:
+  static constexpr std::string_view no_endpoint = "none";
   enum class state : std::uint8_t { idle, reading, answering, lingering, closed };
 
   void read();
@@ -76,7 +84,7 @@ private:
   void flushed();
   void finish(bool keep_alive);
   void set_deadline(std::int64_t in_ms);
-  [[nodiscard]] std::string head(int status, std::string_view fields, bool keep_alive) const;
+  [[nodiscard]] std::string head(int status, std::string_view fields, bool keep_alive);
 
   boost::asio::ip::tcp::socket socket_;
   const limits& allowed_;
@@ -87,6 +95,8 @@ private:
   state state_ = state::idle;
   bool parsing_ = false, writing_ = false, draining_ = false, head_seen_ = false;
   bool keep_alive_ = true, chunked_ = true, body_wanted_ = true; ///< of the request under way
+  std::string request_id_;
+  std::string_view endpoint_ = no_endpoint;
   std::int64_t deadline_ms_ = 0, moved_ms_ = 0; ///< of this state, 0: none; when the client last read something
   std::array<char, 16 << 10> arriving_;
   std::string in_, out_, leaving_; ///< unparsed; not yet given to the kernel; being given to it

@@ -6,7 +6,7 @@
 namespace quadrant::actors::http {
 
 struct limits {
-  std::size_t connections = 1024;       ///< one more is told 503 and let go
+  std::size_t connections = 2048;       ///< one more is told 503 and let go
   std::size_t head_bytes = 16 << 10;    ///< of a request: its line and fields
   std::size_t body_bytes = 1 << 20;     ///< of a request
   std::size_t ahead_bytes = 64 << 10;   ///< of requests that come while one is answered

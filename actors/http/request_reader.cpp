@@ -89,6 +89,8 @@ http_request request_reader::take() {
   http_request to;
   to.method = std::string(message.method_string());
   to.path = std::string(message.target().substr(0, message.target().find('?')));
+  to.request_id = std::string(message["X-Request-Id"]);
+  to.authorization = std::string(message[beast_http::field::authorization]);
   to.minor = message.version() == 10 ? 0 : 1;
   to.keep_alive = message.keep_alive();
   to.body = std::move(message.body());

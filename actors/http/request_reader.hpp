@@ -17,8 +17,9 @@ struct http_request {
   std::string method; ///< as it came
   std::string path;   ///< of the target, without a query
   std::string body;
-  int minor = 1;          ///< HTTP/1.minor: 0 or 1
-  bool keep_alive = true; ///< may the connection be used again?
+  std::string request_id, authorization; ///< fields of the head, as they came; empty: none
+  int minor = 1;                         ///< HTTP/1.minor: 0 or 1
+  bool keep_alive = true;                ///< may the connection be used again?
 };
 
 class request_reader {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <condition_variable>
 #include <functional>
+#include <future>
 #include <mutex>
 #include <set>
 #include <string_view>
@@ -17,31 +18,64 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/thread_pool.hpp>
 
-#include "actors/http/chat_reply.hpp"
-#include "actors/http/chat_service.hpp"
+#include "actors/http/answer_service.hpp"
 #include "actors/http/connection.hpp"
 #include "actors/http/metrics.hpp"
+#include "actors/http/reply_parts.hpp"
+#include "actors/http/request_id.hpp"
 #include "config/log.hpp"
+#include "config/progress.hpp"
 
 namespace quadrant::actors::http {
 
 namespace asio = boost::asio;
 using asio::ip::tcp;
 
+namespace {
+
+/// What clients may ask for. The paths are labels of metrics too.
+struct route {
+  std::string_view path;
+  bool post = false;
+  bool open = false; ///< needs neither a key nor a model
+};
+constexpr route routes[] = {{"/v1/chat/completions", true},
+                            {"/v1/completions", true},
+                            {"/tokenize", true},
+                            {"/detokenize", true},
+                            {"/v1/models"},
+                            {"/health", false, true},
+                            {"/metrics", false, true},
+                            {"/version", false, true}};
+constexpr std::string_view model_path = "/v1/models/";
+
+const route* route_of(std::string_view path) {
+  if (path.starts_with(model_path)) path = "/v1/models";
+  const auto* const found = std::ranges::find(routes, path, &route::path);
+  return found == std::end(routes) ? nullptr : found;
+}
+
+api_error still_loading() { return to_api_error({errc::unavailable, "the model is still being loaded"}); }
+
+/// The body of GET /health where it is not 200.
+std::string health_body(const char* status, const api_error& why) {
+  nlohmann::ordered_json body = {{"status", status}};
+  if (const auto far = progress::now(); far && status == std::string_view("loading"))
+    body["progress"] = {{"what", far->what}, {"done", far->done}, {"total", far->total}, {"unit", far->unit}};
+  body.update(error_json(why));
+  return dump(body);
+}
+
+} // namespace
+
 class http_server::core final : public connection::owner {
 public:
-  core(server_options options, engine& cluster, chat_text text)
-      : options_(std::move(options)), cluster_(cluster), service_({.io = io_,
-                                                                   .aside = aside_,
-                                                                   .cluster = cluster,
-                                                                   .counts = metrics_,
-                                                                   .allowed = options_.allowed,
-                                                                   .text = std::move(text),
-                                                                   .model = options_.model}) {}
+  explicit core(server_options options) : options_(std::move(options)), metrics_(options_.model) {}
   ~core() override { stop(); }
 
   result<void> listen();
   void run();
+  void serve(engine& cluster, chat_text text);
   std::size_t drain(std::chrono::milliseconds patience);
   [[nodiscard]] std::uint16_t port() const { return port_; }
 
@@ -49,27 +83,30 @@ private:
   using connection_ref = std::shared_ptr<connection>;
 
   void requested(const connection_ref& from, http_request what) override;
-  void responded(int status) override { metrics_.response(status); }
+  void responded(std::string_view endpoint, int status) override { metrics_.response(endpoint, status); }
   void closed(const connection_ref& which) override;
 
   void accept();
   void take(tcp::socket socket);
   void tick();
+  void route_post(const connection_ref& from, std::string_view path, std::string body);
   void reply_to_get(const connection_ref& from, const std::string& path);
+  void reply_health(const connection_ref& from);
+  void reply_model(const connection_ref& from, const std::string& path);
   void with_status(std::function<void(const cluster_status&)> use);
   void each(const std::function<void(connection&)>& call);
   bool wait_until_quiet(std::chrono::milliseconds patience);
   void stop();
 
   const server_options options_;
-  engine& cluster_;
+  engine* cluster_ = nullptr; ///< once there is one
   metrics metrics_;
   std::shared_ptr<asio::io_context> io_ = std::make_shared<asio::io_context>(1);
   asio::executor_work_guard<asio::io_context::executor_type> work_ = asio::make_work_guard(*io_);
   asio::thread_pool aside_{2}, asking_{1};
   tcp::acceptor acceptor_{*io_};
   asio::steady_timer timer_{*io_};
-  chat_service service_;
+  std::unique_ptr<answer_service> service_; ///< once there is a model
   std::set<connection_ref> connections_;
   std::vector<std::function<void(const cluster_status&)>> waiting_; ///< for one status, which is on its way
   const std::int64_t started_ =
@@ -106,6 +143,19 @@ void http_server::core::run() {
   accept();
   tick();
   thread_ = std::thread([this] { io_->run(); });
+}
+
+void http_server::core::serve(engine& cluster, chat_text text) {
+  served_model model(std::move(text), cluster.config(), options_.model);
+  std::promise<void> served;
+  asio::post(*io_, [&] {
+    cluster_ = &cluster;
+    service_ = std::make_unique<answer_service>(
+        exchange::around{.io = io_, .cluster = cluster, .counts = metrics_, .model = std::move(model)}, aside_,
+        options_.allowed);
+    served.set_value();
+  });
+  served.get_future().wait();
 }
 
 std::size_t http_server::core::drain(std::chrono::milliseconds patience) {
@@ -164,11 +214,12 @@ void http_server::core::accept() {
 
 void http_server::core::take(tcp::socket socket) {
   if (connections_.size() >= options_.allowed.connections) {
-    metrics_.response(503);
+    metrics_.response("none", 503);
     const auto body = error_body(to_api_error({errc::unavailable, "too many connections; try again later"}));
-    const auto text = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: "
-                      "1\r\nConnection: close\r\nContent-Length: " +
-                      std::to_string(body.size()) + "\r\n\r\n" + body;
+    const auto text = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\n"
+                      "X-Request-Id: " +
+                      request_id_of({}) + "\r\nConnection: close\r\nContent-Length: " + std::to_string(body.size()) +
+                      "\r\n\r\n" + body;
     boost::system::error_code ignored;
     socket.non_blocking(true, ignored);
     socket.send(asio::buffer(text), 0, ignored);
@@ -211,42 +262,63 @@ void http_server::core::tick() {
 // ---- requests ----------------------------------------------------------------------------------------------------
 
 void http_server::core::requested(const connection_ref& from, http_request what) {
-  const bool chat = what.path == "/v1/chat/completions";
-  const bool get = what.path == "/v1/models" || what.path.starts_with("/v1/models/") || what.path == "/health" ||
-                   what.path == "/metrics";
-  if (!chat && !get) return from->reply(api_error{404, "no such path here", "invalid_request_error", {}, "not_found"});
-  if (chat ? what.method != "POST" : what.method != "GET" && what.method != "HEAD") {
+  const auto* const to = route_of(what.path);
+  if (to != nullptr) from->at(to->path);
+  if ((to == nullptr || !to->open) && !options_.keys.allow(what.authorization))
+    return from->reply(api_error{
+        401, "an API key is needed, as Authorization: Bearer KEY", "invalid_request_error", {}, "invalid_api_key"});
+  if (to == nullptr) return from->reply(api_error{404, "no such path here", "invalid_request_error", {}, "not_found"});
+  if (to->post ? what.method != "POST" : what.method != "GET" && what.method != "HEAD") {
     const api_error wrong{405,
-                          std::string("this path takes ") + (chat ? "POST" : "GET"),
+                          std::string("this path takes ") + (to->post ? "POST" : "GET"),
                           "invalid_request_error",
                           {},
                           "method_not_allowed"};
     return from->reply({.status = wrong.status,
                         .body = error_body(wrong),
-                        .fields = chat ? "Allow: POST\r\n" : "Allow: GET, HEAD\r\n"});
+                        .fields = to->post ? "Allow: POST\r\n" : "Allow: GET, HEAD\r\n"});
   }
-  if (chat)
-    service_.answer(from, std::move(what.body));
+  if (!service_ && !to->open) return from->reply(still_loading());
+  if (to->post)
+    route_post(from, to->path, std::move(what.body));
   else
     reply_to_get(from, what.path);
 }
 
+void http_server::core::route_post(const connection_ref& from, std::string_view path, std::string body) {
+  if (path == "/v1/chat/completions") return service_->chat(from, std::move(body));
+  if (path == "/v1/completions") return service_->complete(from, std::move(body));
+  if (path == "/tokenize") return service_->tokenize(from, std::move(body));
+  service_->detokenize(from, std::move(body));
+}
+
 void http_server::core::reply_to_get(const connection_ref& from, const std::string& path) {
-  const auto positions = cluster_.config().max_position_embeddings;
-  if (path == "/v1/models") return from->reply({.body = models_body(options_.model, started_, positions)});
-  if (path == "/health")
-    return with_status([this, from](const cluster_status& now) {
-      if (now.serving && !draining_) return from->reply({.body = "{\"status\":\"ok\"}"});
-      const auto why = draining_          ? "the server is shutting down"
-                       : now.note.empty() ? "the cluster is not serving"
-                                          : now.note;
-      from->reply(to_api_error({errc::unavailable, why}));
-    });
+  if (path == "/health") return reply_health(from);
+  if (path == "/version") return from->reply({.body = dump(nlohmann::ordered_json{{"version", options_.version}})});
   if (path == "/metrics")
     return with_status([this, from](const cluster_status& now) {
       from->reply({.content_type = "text/plain; version=0.0.4; charset=utf-8", .body = metrics_.text(now)});
     });
-  if (path == "/v1/models/" + options_.model)
+  reply_model(from, path);
+}
+
+void http_server::core::reply_health(const connection_ref& from) {
+  const auto refuse = [from](const char* status, const api_error& why) {
+    from->reply({.status = why.status, .body = health_body(status, why), .fields = "Retry-After: 1\r\n"});
+  };
+  if (draining_) return refuse("draining", to_api_error({errc::unavailable, "the server is shutting down"}));
+  if (cluster_ == nullptr) return refuse("loading", still_loading());
+  with_status([from, refuse](const cluster_status& now) {
+    if (now.serving) return from->reply({.body = "{\"status\":\"ok\"}"});
+    refuse("unavailable",
+           to_api_error({errc::unavailable, now.note.empty() ? "the cluster is not serving" : now.note}));
+  });
+}
+
+void http_server::core::reply_model(const connection_ref& from, const std::string& path) {
+  const auto positions = cluster_->config().max_position_embeddings;
+  if (path == "/v1/models") return from->reply({.body = models_body(options_.model, started_, positions)});
+  if (path.substr(model_path.size()) == options_.model)
     return from->reply({.body = model_body(options_.model, started_, positions)});
   from->reply(api_error{404, "no such model here; the one that is served: " + options_.model, "invalid_request_error",
                         "model", "model_not_found"});
@@ -254,10 +326,11 @@ void http_server::core::reply_to_get(const connection_ref& from, const std::stri
 
 /// The cluster is asked by a thread that may wait; who asks meanwhile shares the answer.
 void http_server::core::with_status(std::function<void(const cluster_status&)> use) {
+  if (cluster_ == nullptr) return use({});
   waiting_.push_back(std::move(use));
   if (waiting_.size() > 1) return;
-  asio::post(asking_, [this] {
-    asio::post(*io_, [this, now = cluster_.status()] {
+  asio::post(asking_, [this, cluster = cluster_] {
+    asio::post(*io_, [this, now = cluster->status()] {
       for (const auto& waiter : std::exchange(waiting_, {})) waiter(now);
     });
   });
@@ -265,8 +338,8 @@ void http_server::core::with_status(std::function<void(const cluster_status&)> u
 
 // ---- the handle --------------------------------------------------------------------------------------------------
 
-result<std::unique_ptr<http_server>> http_server::start(server_options options, engine& cluster, chat_text text) {
-  auto made = std::make_unique<core>(std::move(options), cluster, std::move(text));
+result<std::unique_ptr<http_server>> http_server::start(server_options options) {
+  auto made = std::make_unique<core>(std::move(options));
   QUADRANT_TRY_VOID(made->listen());
   made->run();
   return std::unique_ptr<http_server>(new http_server(std::move(made)));
@@ -275,6 +348,7 @@ result<std::unique_ptr<http_server>> http_server::start(server_options options, 
 http_server::http_server(std::unique_ptr<core> c) : core_(std::move(c)) {}
 http_server::~http_server() = default;
 
+void http_server::serve(engine& cluster, chat_text text) { core_->serve(cluster, std::move(text)); }
 std::uint16_t http_server::port() const { return core_->port(); }
 std::size_t http_server::drain(std::chrono::milliseconds patience) { return core_->drain(patience); }
 

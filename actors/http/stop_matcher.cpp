@@ -36,6 +36,7 @@ std::string stop_matcher::push(std::string_view text) {
     }
     if (found > 0) {
       stopped_ = true;
+      found_ = held_.substr(held_.size() - found);
       held_.resize(held_.size() - found);
       return std::exchange(held_, {});
     }

@@ -22,6 +22,8 @@ public:
   /// The text that no stop can reach any more. After a stop: nothing.
   std::string push(std::string_view text);
   [[nodiscard]] bool stopped() const noexcept { return stopped_; }
+  /// The stop that came; empty before it.
+  [[nodiscard]] const std::string& found() const noexcept { return found_; }
   /// What was held back, when the text has ended without a stop.
   std::string flush();
 
@@ -33,7 +35,7 @@ private:
     void step(char c);
   };
   std::vector<pattern> patterns_;
-  std::string held_;
+  std::string held_, found_;
   bool stopped_ = false;
 };
 

@@ -22,6 +22,13 @@ struct http_answer {
   int status = 0;
   std::string head, body;
   [[nodiscard]] bool has(std::string_view field) const { return head.find(field) != std::string::npos; }
+  /// The value of a field of the head; empty: it has none.
+  [[nodiscard]] std::string field(const std::string& name) const {
+    const auto at = head.find("\r\n" + name + ": ");
+    if (at == std::string::npos) return {};
+    const auto begin = at + name.size() + 4;
+    return head.substr(begin, head.find("\r\n", begin) - begin);
+  }
 };
 
 class http_client {
@@ -57,11 +64,14 @@ public:
     }
     return true;
   }
-  void post(std::string_view path, std::string_view body) {
-    send("POST " + std::string(path) + " HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\nContent-Length: " +
-         std::to_string(body.size()) + "\r\n\r\n" + std::string(body));
+  /// fields: of the head, each with its line end
+  void post(std::string_view path, std::string_view body, const std::string& fields = {}) {
+    send("POST " + std::string(path) + " HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n" + fields +
+         "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + std::string(body));
   }
-  void get(std::string_view path) { send("GET " + std::string(path) + " HTTP/1.1\r\nHost: here\r\n\r\n"); }
+  void get(std::string_view path, const std::string& fields = {}) {
+    send("GET " + std::string(path) + " HTTP/1.1\r\nHost: here\r\n" + fields + "\r\n");
+  }
 
   /// The next head; with_body: the body too, however it is framed.
   http_answer receive(bool with_body = true) {
@@ -117,9 +127,15 @@ private:
   bool chunked_ = false;
 };
 
-inline http_answer fetch(std::uint16_t port, std::string_view path) {
+inline http_answer fetch(std::uint16_t port, std::string_view path, const std::string& fields = {}) {
   http_client client(port);
-  client.get(path);
+  client.get(path, fields);
+  return client.receive();
+}
+inline http_answer ask_at(std::uint16_t port, std::string_view path, std::string_view body,
+                          const std::string& fields = {}) {
+  http_client client(port);
+  client.post(path, body, fields);
   return client.receive();
 }
 inline http_answer ask(std::uint16_t port, std::string_view body) {

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include <doctest/doctest.h>
 #include <nlohmann/json.hpp>
@@ -29,25 +31,62 @@ inline const actors::chat_text& text() {
   return *opened;
 }
 
-struct served {
-  scripted_engine engine{config()};
+/// The server before it has a model.
+struct open_door {
   std::unique_ptr<actors::http::http_server> server;
 
-  explicit served(actors::http::limits allowed = {}) {
+  explicit open_door(actors::http::limits allowed = {}, const std::vector<std::string>& keys = {}) {
     allowed.linger_ms = std::min<std::int64_t>(allowed.linger_ms, 200); // a test's clients do not always hang up
-    auto started = actors::http::http_server::start(
-        {.host = "127.0.0.1", .port = 0, .model = "default", .allowed = allowed}, engine, text());
+    actors::http::api_keys known;
+    for (const auto& key : keys) REQUIRE(known.add(key));
+    auto started = actors::http::http_server::start({.host = "127.0.0.1",
+                                                     .port = 0,
+                                                     .model = "default",
+                                                     .version = "1.2.3",
+                                                     .keys = std::move(known),
+                                                     .allowed = allowed});
     REQUIRE(started);
     server = std::move(started).value();
   }
   [[nodiscard]] std::uint16_t port() const { return server->port(); }
 };
 
+struct served {
+  scripted_engine engine{config()};
+  std::unique_ptr<actors::http::http_server> server;
+
+  explicit served(const actors::http::limits& allowed = {}, const std::vector<std::string>& keys = {},
+                  const actors::chat_text& speaks = text())
+      : server(std::move(open_door(allowed, keys).server)) {
+    server->serve(engine, speaks);
+  }
+  [[nodiscard]] std::uint16_t port() const { return server->port(); }
+};
+
 /// Says `words` to the sink, from index `from`; returns the next index.
-inline std::int32_t say(actors::token_sink& sink, const std::string& words, std::int32_t from = 0) {
+inline std::int32_t say(actors::token_sink& sink, const std::string& words, std::int32_t from = 0,
+                        std::int32_t sample = 0) {
   for (const auto id : text().tokens().encode(words, model::special_tokens::as_text))
-    sink.token({.index = from++, .id = id});
+    sink.token({.sample = sample, .index = from++, .id = id});
   return from;
+}
+
+/// The events of a stream, each whole; the last is [DONE], and left out.
+inline std::vector<nlohmann::json> events_in(std::string_view body) {
+  std::vector<nlohmann::json> events;
+  bool done = false;
+  while (!body.empty()) {
+    REQUIRE(body.starts_with("data: "));
+    REQUIRE(!done);
+    const auto end = body.find("\n\n");
+    REQUIRE(end != body.npos);
+    const auto data = body.substr(6, end - 6);
+    body.remove_prefix(end + 2);
+    done = data == "[DONE]";
+    if (!done) events.push_back(nlohmann::json::parse(data));
+  }
+  REQUIRE(done);
+  return events;
 }
 
 inline nlohmann::json error_in(const http_answer& answer) {

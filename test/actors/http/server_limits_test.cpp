@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <thread>
 
+#include <sys/resource.h>
+
 #include "test/actors/http/served.hpp"
 
 using namespace quadrant;
@@ -141,7 +143,12 @@ TEST_CASE("malformed requests get their 4xx, and the server goes on") {
       {post("null"), 400},
       {post("{\"messages\": [{\"role\": \"user\", \"content\": \"\xff\xfe\"}]}"), 400},
       {post(std::string(100'000, '[')), 400},
-      {post(R"({"messages": [{"role": "user", "content": "x"}], "n": 2})"), 400},
+      {post(R"({"messages": [{"role": "user", "content": "x"}], "n": 129})"), 400},
+      {post(R"({"messages": [{"role": "user", "content": "x"}], "logit_bias": {"100000000": 1}})"), 400},
+      {post(R"({"messages": [{"role": "user", "content": "x"}], "stop_token_ids": [100000000]})"), 400},
+      {post(R"({"messages": [{"role": "user", "content": "x"}], "min_tokens": 5, "max_tokens": 4})"), 400},
+      {post(R"({"messages": [{"role": "user", "content": "x"}], "tool_choice": "required"})"), 400},
+      {post(R"({"messages": [{"role": "user", "content": "x"}], "response_format": {"type": "json_schema"}})"), 400},
       {post(R"({"messages": [{"role": "user", "content": "x"}], "max_tokens": 100000})"), 400},
       {post(long_message), 400},
   };
@@ -189,6 +196,29 @@ TEST_CASE("drain lets answers end, and takes nothing new") {
   CHECK(!s.engine.cancelled(asked.id));
 }
 
+TEST_CASE("a thousand connections lie idle while 200 clients stream") {
+  constexpr std::size_t idle = 1000, streams = 200;
+  rlimit files{};
+  REQUIRE(getrlimit(RLIMIT_NOFILE, &files) == 0);
+  files.rlim_cur = files.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &files);
+  REQUIRE(files.rlim_cur > 2 * (idle + streams) + 50); // both ends are ours
+  served s;
+  std::vector<http_client> silent, talking;
+  for (std::size_t i = 0; i < idle; ++i) silent.emplace_back(s.port());
+  for (std::size_t i = 0; i < streams; ++i) talking.emplace_back(s.port()).post(chat, streamed);
+  for (std::size_t i = 0; i < streams; ++i) {
+    const auto asked = s.engine.next();
+    say(*asked.sink, "one two");
+    asked.sink->finished(0, finish::stop);
+  }
+  for (auto& client : talking) CHECK(client.receive().body.ends_with("data: [DONE]\n\n"));
+  for (std::size_t i = 0; i < idle; i += 100) {
+    silent[i].get("/health");
+    CHECK(silent[i].receive().status == 200);
+  }
+}
+
 TEST_CASE("a drain that runs out of patience ends what is left with an error") {
   served s;
   http_client stream(s.port()), whole(s.port());
@@ -222,11 +252,9 @@ TEST_CASE("a sink may outlive its connection and its server") {
 
 TEST_CASE("a port that is taken and a host that is none give one clear line") {
   served s;
-  auto taken =
-      http_server::start({.host = "127.0.0.1", .port = s.port(), .model = "default", .allowed = {}}, s.engine, text());
+  auto taken = http_server::start({.host = "127.0.0.1", .port = s.port()});
   CHECK(taken.error().code == errc::unavailable);
   CHECK(taken.error().message.find(std::to_string(s.port())) != std::string::npos);
-  auto nowhere =
-      http_server::start({.host = "nowhere.invalid", .port = 0, .model = "default", .allowed = {}}, s.engine, text());
+  auto nowhere = http_server::start({.host = "nowhere.invalid", .port = 0});
   CHECK(nowhere.error().code == errc::invalid_argument);
 }

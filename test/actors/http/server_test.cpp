@@ -154,7 +154,9 @@ TEST_CASE("metrics are Prometheus text with the cluster's books") {
   CHECK(page.has("Content-Type: text/plain; version=0.0.4"));
   for (const auto& line :
        {"quadrant_kv_blocks_capacity 2048", "quadrant_kv_blocks_used 48", "quadrant_requests_running 0",
-        "quadrant_requests_total{finish_reason=\"length\"} 1", "quadrant_time_to_first_token_seconds_count 1",
+        "quadrant_requests_total{finish_reason=\"length\"} 1",
+        "quadrant_http_responses_total{endpoint=\"/v1/chat/completions\",code=\"200\"} 1",
+        "vllm:kv_cache_usage_perc{model_name=\"default\"} 0.0234375", "quadrant_time_to_first_token_seconds_count 1",
         "quadrant_time_per_output_token_seconds_count 1"})
     CHECK(page.body.find(std::string("\n") + line + "\n") != std::string::npos);
   CHECK(page.body.find("quadrant_generation_tokens_total " + std::to_string(tokens)) != std::string::npos);

@@ -31,10 +31,10 @@ struct serving {
   void open_door() {
     auto text = actors::chat_text::open(model_directory, engine->config());
     REQUIRE(text);
-    auto door = http_server::start({.host = "127.0.0.1", .port = 0, .model = "default", .allowed = {}}, *engine,
-                                   std::move(text).value());
+    auto door = http_server::start({.host = "127.0.0.1", .port = 0, .model = "default"});
     REQUIRE(door);
     server = std::move(door).value();
+    server->serve(*engine, std::move(text).value());
   }
   [[nodiscard]] std::uint16_t port() const { return server->port(); }
 
@@ -114,6 +114,7 @@ TEST_CASE("the default model answers over HTTP, whole and streamed, with the sam
   CHECK(fetch(s.port(), "/health").status == 200);
   CHECK(s.metric("quadrant_requests_running") == 0);
   CHECK(s.metric("quadrant_time_to_first_token_seconds_count") == 2);
+  CHECK(s.metric("quadrant_requests_waiting") == 0);
   CHECK(s.metric("quadrant_generation_tokens_total") == 2 * used["completion_tokens"].get<int>());
   CHECK(fetch(s.port(), "/metrics").body.find("\nquadrant_device_busy_seconds_total{worker=\"decode.0\"} ") !=
         std::string::npos);
