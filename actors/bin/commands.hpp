@@ -20,6 +20,7 @@ command add_status(CLI::App& program);
 command add_logits(CLI::App& program);
 command add_topology(CLI::App& program);
 command add_bench(CLI::App& program);
+command add_loadgen(CLI::App& program);
 command add_make_random(CLI::App& program);
 command add_inspect(CLI::App& program);
 command add_quantize(CLI::App& program);

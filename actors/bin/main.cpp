@@ -22,10 +22,10 @@ int main(int argc, char** argv) {
       quadrant::bin::add_run(program),      quadrant::bin::add_serve(program),
       quadrant::bin::add_status(program),   quadrant::bin::add_logits(program),
       quadrant::bin::add_node(program),     quadrant::bin::add_topology(program),
-      quadrant::bin::add_bench(program),    quadrant::bin::add_make_random(program),
-      quadrant::bin::add_inspect(program),  quadrant::bin::add_quantize(program),
-      quadrant::bin::add_tokenize(program), quadrant::bin::add_detokenize(program),
-      quadrant::bin::add_template(program)};
+      quadrant::bin::add_bench(program),    quadrant::bin::add_loadgen(program),
+      quadrant::bin::add_inspect(program),  quadrant::bin::add_make_random(program),
+      quadrant::bin::add_quantize(program), quadrant::bin::add_tokenize(program),
+      quadrant::bin::add_template(program), quadrant::bin::add_detokenize(program)};
   try {
     program.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

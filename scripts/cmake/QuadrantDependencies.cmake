@@ -5,7 +5,7 @@ find_package(PkgConfig REQUIRED)
 
 find_package(CAF 0.17 REQUIRED)                              # actors/: CAF::core CAF::io
 find_package(CapnProto REQUIRED)                             # actors/: CapnProto::capnp
-find_package(OpenSSL REQUIRED)                               # OpenSSL::Crypto: the handshake's HMAC (transport/), digests of API keys (actors/http)
+find_package(OpenSSL REQUIRED)                               # OpenSSL::Crypto: HMAC (transport/), digests of keys (actors/http); OpenSSL::SSL: actors/loadgen
 find_package(Boost 1.81 REQUIRED)                            # actors/, transport/: Boost::headers (Asio, Beast)
 find_package(nlohmann_json REQUIRED)                         # model/, actors/: nlohmann_json::nlohmann_json
 find_package(CLI11 REQUIRED)                                 # actors/bin: CLI11::CLI11
