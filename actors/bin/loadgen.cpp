@@ -153,7 +153,11 @@ result<load> plan_load(const loadgen_flags& flags, std::uint64_t seed) {
       loadgen::speed_up(made.plan, flags.speed);
     }
   }
-  const auto round = [](double value) { return json(value).dump(); };
+  const auto round = [](double value) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%g", value);
+    return std::string(text);
+  };
   auto& s = made.settings;
   if (!flags.trace.empty()) s = {{"trace", flags.trace}, {"scale", flags.scale}};
   if (!own_times) {
@@ -187,18 +191,13 @@ void show_progress(const loadgen::tally& t) {
   std::fprintf(stderr, "loadgen: %zu of %zu requests ended, %s\n", t.ended, t.total, what);
 }
 
-std::string rounded(double value) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.3g", value);
-  return text;
-}
-
 /// The second line of a picture.
 std::string in_a_line(const loadgen::summary& s, const load& what) {
   auto line = what.arrivals + " · " + std::to_string(s.completed) + " of " + std::to_string(s.planned) +
-              " completed in " + rounded(s.duration_s) + " s · " + rounded(s.a_second(double(s.completed))) +
-              " requests/s, " + rounded(s.a_second(double(s.output_tokens))) + " tokens/s out";
-  if (!s.objectives.empty()) line += " · goodput " + rounded(s.a_second(double(s.good))) + " requests/s";
+              " completed in " + loadgen::rounded(s.duration_s) + " s · " +
+              loadgen::rounded(s.a_second(double(s.completed))) + " requests/s, " +
+              loadgen::rounded(s.a_second(double(s.output_tokens))) + " tokens/s out";
+  if (!s.objectives.empty()) line += " · goodput " + loadgen::rounded(s.a_second(double(s.good))) + " requests/s";
   return line;
 }
 
@@ -233,7 +232,7 @@ result<known_server> know_server(const loadgen_flags& flags, loadgen::probe& ask
                                 {"tokens_around", counted.rate.overhead}};
     if (counted.how == probe::counted::not_at_all)
       std::fprintf(stderr, "loadgen: the server counts no tokens; prompts are made for %s tokens a word\n",
-                   rounded(known.rate.per_word).c_str());
+                   loadgen::rounded(known.rate.per_word).c_str());
   } else {
     what.settings["prompts"] = flags.prompts;
   }

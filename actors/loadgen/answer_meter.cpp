@@ -1,5 +1,7 @@
 #include "actors/loadgen/answer_meter.hpp"
 
+#include <utility>
+
 namespace quadrant::actors::loadgen {
 
 constexpr std::size_t kept_body_bytes = 64 << 10; // of an error: enough for its message

@@ -6,9 +6,10 @@
 #include <string_view>
 
 #include "actors/loadgen/answer_event.hpp"
-#include "actors/loadgen/client.hpp"
 #include "actors/loadgen/event_reader.hpp"
+#include "actors/loadgen/exchange.hpp"
 #include "actors/loadgen/request_record.hpp"
+#include "actors/loadgen/response_reader.hpp"
 
 namespace quadrant::actors::loadgen {
 

@@ -17,24 +17,12 @@
 #include <boost/asio/io_context.hpp>
 
 #include "actors/loadgen/connection.hpp"
+#include "actors/loadgen/exchange.hpp"
 #include "actors/loadgen/response_reader.hpp"
 #include "actors/loadgen/target.hpp"
 #include "config/result.hpp"
 
 namespace quadrant::actors::loadgen {
-
-enum class exchange_end : std::uint8_t {
-  whole,     ///< the response came to its end
-  connect,   ///< there was no connection
-  timeout,   ///< of all of it
-  broken,    ///< the connection was lost, or what came was no HTTP
-  cancelled, ///< by cancel_all
-};
-
-struct exchange {
-  exchange_end end = exchange_end::whole;
-  std::string message; ///< unless whole: what was wrong, in words
-};
 
 class client {
 public:

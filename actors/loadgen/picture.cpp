@@ -5,11 +5,12 @@
 #include <cstdio>
 
 #include "actors/loadgen/plot.hpp"
+#include "actors/loadgen/report.hpp"
 
 namespace quadrant::actors::loadgen {
 namespace {
 
-constexpr double width = 960, height = 590, margin = 24;
+constexpr double width = 960, height = 600, margin = 24;
 constexpr int curve_points = 160; // of a cumulative share: finer than the eye sees on 190 pixels
 constexpr double stretches = 150; // at most, that a timeline is cut into
 constexpr std::string_view blue = "#2563eb", green = "#059669", red = "#dc2626", amber = "#d97706", purple = "#7c3aed";
@@ -26,10 +27,6 @@ struct time_unit {
   const char* name;
 };
 time_unit unit_for(double most_ms) { return most_ms >= 10'000 ? time_unit{1000, "s"} : time_unit{1, "ms"}; }
-
-std::string three_digits(double value) {
-  return text_of(value >= 100 ? "%.0f" : value >= 10 ? "%.1f" : value >= 1 ? "%.2f" : "%.3f", value);
-}
 
 // ---- cumulative shares -------------------------------------------------------------------------------------------
 
@@ -66,11 +63,11 @@ void draw_shares(svg& to, const box& where, metric m, const distribution& d, con
     to.circle(p.at(value / unit.ms, percent), 4, colour);
     to.circle({right - 78, row - 4}, 4, colour);
     to.text({right - 70, row}, name, {});
-    to.text({right - 2, row}, three_digits(value / unit.ms), {.fill = "#0f172a", .anchor = "end", .bold = true});
+    to.text({right - 2, row}, rounded(value / unit.ms), {.fill = "#0f172a", .anchor = "end", .bold = true});
     row += 15;
   }
   to.text({right - 70, row}, "mean", {});
-  to.text({right - 2, row}, three_digits(d.mean / unit.ms), {.fill = "#0f172a", .anchor = "end", .bold = true});
+  to.text({right - 2, row}, rounded(d.mean / unit.ms), {.fill = "#0f172a", .anchor = "end", .bold = true});
 }
 
 // ---- time --------------------------------------------------------------------------------------------------------
@@ -124,7 +121,7 @@ void draw_steps(svg& to, const plot& p, double step, double end, const std::vect
 void draw_timeline(svg& to, double top, const run_record& run) {
   const auto t = timeline_of(run);
   const auto end_s = std::max(1e-3, double(run.duration_ns) * 1e-9);
-  const auto unit = "means of " + text_of("%g s", t.step_s);
+  const auto unit = "means over " + text_of("%g s", t.step_s);
   constexpr double tall = 82;
   for (const auto& [title, values, colour, y] : {std::tuple("Requests under way", &t.in_flight, blue, top),
                                                  {"Tokens a second", &t.tokens_a_second, green, top + 142}}) {
@@ -151,7 +148,7 @@ void draw_legend(svg& to, double y, const summary& s) {
   to.line({x, y - 4}, {x + 18, y - 4}, {.stroke = blue, .width = 2});
   to.text({x + 24, y}, "share of the values that are not above", {});
   if (s.objectives.empty()) return;
-  x += 236;
+  x += 260;
   to.line({x, y - 4}, {x + 18, y - 4}, {.stroke = red, .width = 1.5, .dashed = true});
   to.text({x + 24, y}, "objective", {});
 }

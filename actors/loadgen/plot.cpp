@@ -19,7 +19,7 @@ std::string label(double value, std::string_view suffix) {
 std::vector<double> ticks(double high, int most) {
   const double rough = high / std::max(1, most), power = std::pow(10, std::floor(std::log10(rough)));
   double step = 10 * power;
-  for (const double round : {1.0, 2.0, 5.0})
+  for (const double round : {1.0, 2.0, 2.5, 5.0})
     if (round * power >= rough * (1 - 1e-9)) {
       step = round * power;
       break;

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <exception>
 #include <optional>
+#include <utility>
 
 #include <boost/asio/co_spawn.hpp>
 
@@ -80,7 +81,8 @@ result<probe::served_model> probe::find_model(const std::string& name) {
     if (name.empty() || id == name) return served_model{id, std::int32_t(positive(model, "max_model_len").value_or(0))};
     listed += (listed.empty() ? "" : ", ") + id;
   }
-  if (listed.empty() && name.empty()) return {errc::not_found, url + " lists no models; name one with --model"};
+  if (listed.empty() && !name.empty()) return served_model{name};
+  if (listed.empty()) return {errc::not_found, url + " lists no models; name one with --model"};
   return {errc::not_found, to.where().url() + " serves no model " + name + ", but: " + listed.substr(0, 400)};
 }
 

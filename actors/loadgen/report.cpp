@@ -23,18 +23,10 @@ using json = nlohmann::ordered_json;
   to += text;
 }
 
-/// Four significant digits, and none behind the point from 1,000 on.
-std::string number(double value) {
-  char text[32];
-  const int digits = value < 1e-3 ? 4 : std::max(0, 3 - int(std::floor(std::log10(value))));
-  std::snprintf(text, sizeof text, "%.*f", value == 0 ? 0 : std::min(digits, 4), value);
-  return text;
-}
-
 void append_row(std::string& to, const std::string& name, const distribution& d) {
   append(to, "%-10s", name.c_str());
   for (const auto value : {d.mean, d.p50, d.p90, d.p99, d.max})
-    append(to, " %10s", d.sorted.empty() ? "-" : number(value).c_str());
+    append(to, " %10s", d.sorted.empty() ? "-" : rounded(value).c_str());
   append(to, " %10zu\n", d.sorted.size());
 }
 
@@ -71,6 +63,13 @@ void append_doubts(std::string& to, const summary& s) {
 
 } // namespace
 
+std::string rounded(double value) {
+  char text[32];
+  const int digits = value < 1e-3 ? 4 : std::max(0, 3 - int(std::floor(std::log10(value))));
+  std::snprintf(text, sizeof text, "%.*f", value == 0 ? 0 : std::min(digits, 4), value);
+  return text;
+}
+
 std::string to_table(const summary& s) {
   std::string t;
   append(t, "requests   %zu of %zu completed in %.2f s, %zu failed", s.completed, s.planned, s.duration_s, s.failed);
@@ -91,14 +90,14 @@ std::string to_table(const summary& s) {
   if (s.wait) append_row(t, "waited ms", *s.wait);
 
   append(t, "\nthroughput %s requests/s, %s tokens/s in, %s tokens/s out\n",
-         number(s.a_second(double(s.completed))).c_str(), number(s.a_second(double(s.input_tokens))).c_str(),
-         number(s.a_second(double(s.output_tokens))).c_str());
+         rounded(s.a_second(double(s.completed))).c_str(), rounded(s.a_second(double(s.input_tokens))).c_str(),
+         rounded(s.a_second(double(s.output_tokens))).c_str());
   if (!s.objectives.empty()) {
-    append(t, "goodput    %s requests/s: %zu of %zu within", number(s.a_second(double(s.good))).c_str(), s.good,
+    append(t, "goodput    %s requests/s: %zu of %zu within", rounded(s.a_second(double(s.good))).c_str(), s.good,
            s.ended());
     for (std::size_t i = 0; i < s.objectives.size(); ++i)
-      append(t, "%s %s %s ms", i == 0 ? "" : ",", std::string(to_string(s.objectives[i].of)).c_str(),
-             number(s.objectives[i].limit_ms).c_str());
+      append(t, "%s %s %g ms", i == 0 ? "" : ",", std::string(to_string(s.objectives[i].of)).c_str(),
+             s.objectives[i].limit_ms);
     t += '\n';
   }
   append_doubts(t, s);

@@ -8,6 +8,9 @@
 
 namespace quadrant::actors::loadgen {
 
+/// Four significant digits, and none behind the point from 1,000 on.
+std::string rounded(double value);
+
 /// Lines of a terminal, with what makes the numbers doubtful at their end.
 std::string to_table(const summary& s);
 

@@ -1,5 +1,7 @@
 #include "actors/loadgen/response_reader.hpp"
 
+#include <utility>
+
 #include <boost/asio/buffer.hpp>
 
 // Beast 1.81 asserts that the end of a chunked body never comes in pieces below five bytes; an empty body's does, and
