@@ -208,7 +208,7 @@ struct known_server {
   std::size_t clipped = 0;
 };
 
-result<known_server> know_server(const loadgen_flags& flags, loadgen::probe& ask, std::uint64_t seed, load& what) {
+result<known_server> know_server(const loadgen_flags& flags, loadgen::probe& ask, load& what) {
   using loadgen::probe;
   known_server known;
   known.form.chat = flags.endpoint == "chat";
@@ -225,7 +225,7 @@ result<known_server> know_server(const loadgen_flags& flags, loadgen::probe& ask
   what.settings["model"] = model.name;
   what.settings["max_model_len"] = model.max_positions;
   if (flags.prompts.empty()) {
-    QUADRANT_TRY(const auto counted, ask.measure_rate(known.form, model.max_positions, seed + 2));
+    QUADRANT_TRY(const auto counted, ask.measure_rate(known.form, model.max_positions));
     known.rate = counted.rate;
     what.settings["prompts"] = {{"counted_by", loadgen::to_string(counted.how)},
                                 {"tokens_per_word", counted.rate.per_word},
@@ -269,8 +269,8 @@ result<int> run(const loadgen_flags& flags) {
   boost::asio::io_context io(1);
   QUADRANT_TRY(const auto client, loadgen::client::make(io, std::move(where)));
   loadgen::probe ask{.io = io, .to = *client, .timeout_ns = timeout_ns, .stop = asked_to_stop};
-  QUADRANT_TRY(const auto server, know_server(flags, ask, seed, what));
-  const loadgen::prompt_writer writer(seed + 3, server.rate, what.plan.block_tokens);
+  QUADRANT_TRY(const auto server, know_server(flags, ask, what));
+  const loadgen::prompt_writer writer(seed + 2, server.rate, what.plan.block_tokens);
 
   const auto done =
       loadgen::generator(io, *client,

@@ -33,7 +33,7 @@ public:
   /// Errors  errc::not_found
   static result<std::unique_ptr<client>> make(boost::asio::io_context& io, target to);
 
-  /// `path` with a body, or without (GET). The sink is called until the exchange ends.
+  /// `path`, a literal, with a body, or without (GET). The sink is called until the exchange ends.
   boost::asio::awaitable<exchange> send(std::string_view path, std::string body, std::int64_t timeout_ns,
                                         piece_sink sink);
   void cancel_all();

@@ -1,6 +1,7 @@
 #include "actors/loadgen/picture.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdio>
 
@@ -30,6 +31,31 @@ time_unit unit_for(double most_ms) { return most_ms >= 10'000 ? time_unit{1000, 
 
 // ---- cumulative shares -------------------------------------------------------------------------------------------
 
+struct mark {
+  double percent, value_ms;
+  std::string_view colour;
+};
+std::array<mark, 3> marks_of(const distribution& d) {
+  return {{{50, d.p50, green}, {90, d.p90, amber}, {99, d.p99, purple}}};
+}
+
+/// The percentiles and the mean in the right lower corner, where few curves pass.
+void draw_values(svg& to, const box& where, const distribution& d, const time_unit& unit) {
+  const auto right = where.left + where.width;
+  double row = where.top + where.height - 52;
+  to.polygon({{right - 92, row - 13}, {right, row - 13}, {right, row + 49}, {right - 92, row + 49}}, "#ffffff", 0.9);
+  const auto write = [&](const std::string& name, double value_ms) {
+    to.text({right - 76, row}, name, {});
+    to.text({right - 2, row}, rounded(value_ms / unit.ms), {.fill = "#0f172a", .anchor = "end", .bold = true});
+    row += 15;
+  };
+  for (const auto& [percent, value_ms, colour] : marks_of(d)) {
+    to.circle({right - 84, row - 4}, 4, colour);
+    write(text_of("p%.0f", percent), value_ms);
+  }
+  write("mean", d.mean);
+}
+
 void draw_shares(svg& to, const box& where, metric m, const distribution& d, const std::vector<objective>& objectives,
                  bool first) {
   double limit_ms = 0;
@@ -48,6 +74,7 @@ void draw_shares(svg& to, const box& where, metric m, const distribution& d, con
     const auto x = limit_ms / unit.ms;
     to.line(p.at(x, 0), p.at(x, 100), {.stroke = red, .width = 1.5, .dashed = true});
   }
+  draw_values(to, where, d, unit);
   std::vector<point> curve{p.at(d.sorted.front() / unit.ms, 0)};
   for (int i = 1; i <= curve_points; ++i) {
     const double percent = 100.0 * i / curve_points, value = percentile(d.sorted, percent);
@@ -55,19 +82,7 @@ void draw_shares(svg& to, const box& where, metric m, const distribution& d, con
     curve.push_back(p.at(value / unit.ms, percent));
   }
   to.polyline(curve, {.stroke = blue, .width = 2});
-
-  double row = where.top + where.height - 52;
-  const auto right = where.left + where.width;
-  for (const auto& [name, percent, value, colour] :
-       {std::tuple("p50", 50.0, d.p50, green), {"p90", 90.0, d.p90, amber}, {"p99", 99.0, d.p99, purple}}) {
-    to.circle(p.at(value / unit.ms, percent), 4, colour);
-    to.circle({right - 78, row - 4}, 4, colour);
-    to.text({right - 70, row}, name, {});
-    to.text({right - 2, row}, rounded(value / unit.ms), {.fill = "#0f172a", .anchor = "end", .bold = true});
-    row += 15;
-  }
-  to.text({right - 70, row}, "mean", {});
-  to.text({right - 2, row}, rounded(d.mean / unit.ms), {.fill = "#0f172a", .anchor = "end", .bold = true});
+  for (const auto& [percent, value, colour] : marks_of(d)) to.circle(p.at(value / unit.ms, percent), 4, colour);
 }
 
 // ---- time --------------------------------------------------------------------------------------------------------
@@ -127,7 +142,7 @@ void draw_timeline(svg& to, double top, const run_record& run) {
                                                  {"Tokens a second", &t.tokens_a_second, green, top + 142}}) {
     const auto high = std::max(1.0, 1.05 * *std::ranges::max_element(*values));
     plot p(to, {margin + 36, y, width - 2 * margin - 36, tall}, {end_s, ticks(end_s, 12), " s"},
-           {high, ticks(high, 3)});
+           {high, ticks(high, 4)});
     p.frame(title, unit);
     draw_steps(to, p, t.step_s, end_s, *values, colour);
     if (values != &t.in_flight || t.failures_s.empty()) continue;
@@ -146,9 +161,9 @@ void draw_timeline(svg& to, double top, const run_record& run) {
 void draw_legend(svg& to, double y, const summary& s) {
   double x = margin + 36;
   to.line({x, y - 4}, {x + 18, y - 4}, {.stroke = blue, .width = 2});
-  to.text({x + 24, y}, "share of the values that are not above", {});
+  to.text({x + 24, y}, "share of values at or below", {});
   if (s.objectives.empty()) return;
-  x += 260;
+  x += 206;
   to.line({x, y - 4}, {x + 18, y - 4}, {.stroke = red, .width = 1.5, .dashed = true});
   to.text({x + 24, y}, "objective", {});
 }

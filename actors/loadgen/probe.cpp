@@ -16,7 +16,6 @@ namespace {
 using json = nlohmann::json;
 
 constexpr std::size_t max_body_bytes = 16 << 20;
-constexpr std::size_t short_words = 4, long_words = 404; ///< their difference: the words of a few sentences
 
 std::optional<std::int64_t> positive(const json& object, const char* key) {
   if (!object.is_object() || !object.contains(key) || !object[key].is_number_integer()) return std::nullopt;
@@ -86,16 +85,15 @@ result<probe::served_model> probe::find_model(const std::string& name) {
   return {errc::not_found, to.where().url() + " serves no model " + name + ", but: " + listed.substr(0, 400)};
 }
 
-result<probe::token_count> probe::measure_rate(const question_form& form, std::int32_t max_positions,
-                                               std::uint64_t seed) {
-  const auto many =
-      max_positions == 0 ? long_words : std::min(long_words, short_words + std::size_t(max_positions) / 8);
-  const std::string texts[] = {words(seed, short_words), words(seed + 1, many)};
+result<probe::token_count> probe::measure_rate(const question_form& form, std::int32_t max_positions) {
+  // Every word once more: the mean of what prompts are drawn from. Fewer where they might not fit.
+  const auto more = max_positions == 0 ? num_words : std::min(num_words, 1 + std::size_t(max_positions) / 8);
+  const std::string texts[] = {words_in_turn(1), words_in_turn(1 + more)};
   std::int64_t counts[2];
   const auto rate = [&] {
     token_rate r;
-    r.per_word = std::max(0.05, double(counts[1] - counts[0]) / double(many - short_words));
-    r.overhead = std::max(0.0, double(counts[0]) - r.per_word * double(short_words));
+    r.per_word = std::max(0.05, double(counts[1] - counts[0]) / double(more));
+    r.overhead = std::max(0.0, double(counts[0]) - r.per_word);
     return r;
   };
   const auto by_tokenize = [&]() -> result<bool> {

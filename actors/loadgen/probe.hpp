@@ -33,10 +33,10 @@ struct probe {
     token_rate rate;
     counted how = counted::not_at_all;
   };
-  /// Two texts, a short one and a long one, are counted: by POST /tokenize, or else by the usage of a question with an
-  /// answer of one token. A server that does neither gets the usual rate of English words.
+  /// One word and every word are counted: by POST /tokenize, or else by the usage of a question with an answer of one
+  /// token. A server that does neither gets the usual rate of English words.
   /// Errors  errc::unavailable the server refuses both; errc::cancelled
-  result<token_count> measure_rate(const question_form& form, std::int32_t max_positions, std::uint64_t seed);
+  result<token_count> measure_rate(const question_form& form, std::int32_t max_positions);
 
 private:
   struct reply {

@@ -17,8 +17,11 @@ struct token_rate {
   double overhead = 0;
 };
 
-/// `count` words of the stream of `seed`, each with a space in front but the first.
-std::string words(std::uint64_t seed, std::size_t count);
+/// So many different words are used.
+inline constexpr std::size_t num_words = 128;
+
+/// `count` of them, one after another as they are listed, and again from the first.
+std::string words_in_turn(std::size_t count);
 
 class prompt_writer {
 public:

@@ -1,5 +1,7 @@
 #include <algorithm>
 #include <cmath>
+#include <set>
+#include <sstream>
 
 #include "actors/loadgen/prompt_writer.hpp"
 #include "test/support/property.hpp"
@@ -52,4 +54,12 @@ TEST_CASE("prompts repeat for a seed and differ for another, and so do requests 
   CHECK(a.write(row(100, {5}), 0) == a.write(row(100, {5}), 1));
   CHECK(a.write(row(100, {5}), 0) != b.write(row(100, {5}), 0));
   CHECK(a.write(row(1, {}), 0).find(' ') == std::string::npos);
+}
+
+TEST_CASE("every word is another, so that counting all of them once is the mean of any prompt") {
+  std::istringstream in(words_in_turn(num_words));
+  std::set<std::string> seen;
+  for (std::string word; in >> word;) CHECK(seen.insert(word).second);
+  CHECK(seen.size() == num_words);
+  CHECK(words_in_turn(num_words + 1) == words_in_turn(num_words) + " " + words_in_turn(1));
 }
