@@ -1,4 +1,6 @@
-#include <cctype>
+#include <algorithm>
+
+#include <nlohmann/json.hpp>
 
 #include "actors/loadgen/picture.hpp"
 #include "actors/loadgen/plot.hpp"
@@ -87,6 +89,7 @@ TEST_CASE("draw_picture") {
         const auto name = *rc::gen::arbitrary<std::string>();
         const auto picture = draw_picture(run, summarise(run, objectives, false), name, "<" + name + "&");
         RC_ASSERT(well_formed(picture));
+        RC_ASSERT(!nlohmann::json(picture).dump().empty()); // it throws where a string is not UTF-8
         RC_ASSERT(picture.size() < 60'000 + 20 * name.size());
       });
 }
