@@ -22,6 +22,7 @@ events read(const std::vector<std::string>& pieces, bool ends = true) {
 TEST_CASE("events are read, and what is no data is not") {
   CHECK(read({"data: a\n\ndata:b\n\n"}) == events{"a", "b"});
   CHECK(read({"data: a\r\n\r\ndata: b\r\rdata: c\n\n"}) == events{"a", "b", "c"});
+  CHECK(read({"data: a\r\ndata: b\r\n\r\n"}) == events{"a\nb"}); // \r\n is one end
   CHECK(read({"\xef\xbb\xbf: a comment\nevent: x\nid: 1\nretry: 3\ndata: one\ndata:  two\n\n"}) == events{"one\n two"});
   CHECK(read({"\n\n: ping\n\ndatum: x\n\ndata\n\n"}) == events{""});
   CHECK(read({"data: [DONE]"}) == events{"[DONE]"}); // the end of the stream is the end of its last event
@@ -30,7 +31,7 @@ TEST_CASE("events are read, and what is no data is not") {
 
 TEST_CASE("a stream cut at any byte is the same events") {
   const std::string text = "\xef\xbb\xbf"
-                           "data: {\"a\": 1}\r\n\r\n: ping\r\n\r\ndata: b\ndata: c\n\ndata: d\r\rdata: é\r\n\r\n";
+                           "data: {\"a\": 1}\r\n\r\n: ping\r\n\r\ndata: b\r\ndata: c\n\ndata: d\r\rdata: é\r\n\r\n";
   const events whole{"{\"a\": 1}", "b\nc", "d", "é"};
   for (std::size_t i = 0; i <= text.size(); ++i)
     for (std::size_t k = i; k <= text.size(); ++k)

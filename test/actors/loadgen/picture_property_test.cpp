@@ -104,3 +104,16 @@ TEST_CASE("ticks are round, reach from 0 to the end, and are as many as asked fo
     RC_ASSERT(list.back() <= high * 1.000001 && list.back() + list[1] > high * 0.999999);
   });
 }
+
+TEST_CASE("text that is no UTF-8, or that XML does not know, is shown as such") {
+  for (const std::string bad :
+       {"\xff", "\xc3", "\xc0\xaf", "\xe0\x80\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xef\xbf\xbf", "\x01"}) {
+    svg s(10, 10);
+    s.text({0, 0}, "a" + bad + "é<", {});
+    const auto text = s.finish();
+    CHECK(text.find("a\xef\xbf\xbd") != std::string::npos);
+    CHECK(text.find("é&lt;") != std::string::npos);
+    CHECK(well_formed(text));
+    CHECK(!nlohmann::json(text).dump().empty());
+  }
+}
