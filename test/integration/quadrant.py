@@ -1,12 +1,14 @@
-"""Runs the program for the tests of this folder: one command at a time, or a server with clients."""
+"""Runs the program for the tests of this folder and of test/api: one command at a time, or a server with clients."""
 import http.client
 import json
 import os
 import resource
 import socket
 import subprocess
+import sys
 import threading
 import time
+import traceback
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -95,6 +97,24 @@ class Server:
         c.close()
         return r.status, body
 
+    def ask(self, path, body=None, headers=None, method=None, timeout=60):
+        """(status, header fields by their names in small letters, the body: of JSON its value); body: a value to send as JSON, or bytes"""
+        c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        try:
+            data = body if body is None or isinstance(body, bytes) else json.dumps(body)
+            c.request(method or ("GET" if body is None else "POST"), path, data, {"Content-Type": "application/json", **(headers or {})})
+            r = c.getresponse()
+            fields, text = {name.lower(): value for name, value in r.getheaders()}, r.read().decode()
+            return r.status, fields, json.loads(text) if fields.get("content-type", "").startswith("application/json") and text else text
+        finally:
+            c.close()
+
+    def answer(self, path, body, **more):
+        """The value of an answer that must be 200."""
+        status, _, value = self.ask(path, body, **more)
+        check(status == 200, f"{path} {json.dumps(body)[:300]}: {status} {value}")
+        return value
+
     def cluster(self):
         status, out, err = call(self.program, "status", "--connect", f"127.0.0.1:{self.control}", "--json")
         check(status == 0, err)
@@ -181,10 +201,20 @@ def at_once(jobs):
     return results
 
 
-def main(tests, program):
-    """Runs the given functions; the first failure ends with its words."""
-    for test in tests:
-        start = time.monotonic()
-        test(program)
-        print(f"ok  {test.__doc__.splitlines()[0]}  ({time.monotonic() - start:.1f} s)", flush=True)
-    print(f"{len(tests)} passed, 0 failed")
+def main(tests, *arguments, only=()):
+    """Runs the given functions, or those of them whose names are in `only`, each to its end; exits with 1 if any failed."""
+    unknown = set(only) - {test.__name__ for test in tests}
+    check(not unknown, f"no such test: {' '.join(unknown)}; there are {' '.join(test.__name__ for test in tests)}")
+    wanted, failed = [test for test in tests if not only or test.__name__ in only], []
+    for test in wanted:
+        start, says = time.monotonic(), "ok  "
+        try:
+            test(*arguments)
+        except Exception:  # of any kind: it is shown, and the others go on
+            traceback.print_exc(file=sys.stdout)
+            says = "FAIL"
+            failed.append(test.__name__)
+        print(f"{says}  {test.__name__}: {test.__doc__.splitlines()[0]}  ({time.monotonic() - start:.1f} s)", flush=True)
+    print(f"{len(wanted) - len(failed)} passed, {len(failed)} failed{': ' if failed else ''}{' '.join(failed)}")
+    if failed:
+        sys.exit(1)
