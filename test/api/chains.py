@@ -62,11 +62,13 @@ FORMATS = {
         "brace": ["{ is a ", "brace.", END],
     },
     "deepseek": {
-        "call": ["<｜tool▁calls▁begin｜>", "<｜tool▁call▁begin｜>", "function", "<｜tool▁sep｜>", "get_weather\n", "```json\n", '{"city": ', '"Paris"}', "\n```",
-                 "<｜tool▁call▁end｜>", "<｜tool▁calls▁end｜>", END],
-        "calls": ["<｜tool▁calls▁beg", 'in｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>get_weather\n```json\n{"city": "Paris"}\n```<｜tool▁call', "▁end｜>\n<｜tool▁call▁beg",
+        "call": ["<｜tool▁calls▁begin｜>", "<｜tool▁call▁begin｜>", "function", "<｜tool▁sep｜>", "get_weather\n", "```json\n", '{"city": ', '"Paris"}',
+                 "\n```", "<｜tool▁call▁end｜>", "<｜tool▁calls▁end｜>", END],
+        "calls": ["<｜tool▁calls▁beg", 'in｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>get_weather\n```json\n{"city": "Paris"}\n```<｜tool▁call',
+                  "▁end｜>\n<｜tool▁call▁beg",
                   'in｜>function<｜tool▁sep｜>get_weather\n```json\n{"city": "Ro', 'me"}\n```<｜tool▁call▁end｜>', "<｜tool▁calls▁e", "nd｜>", END],
-        "talk": ["Let me ", "see. ", '<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>get_weather\n```json\n{"city": "Paris"}\n```<｜tool▁call▁end｜>',
+        "talk": ["Let me ", "see. ",
+                 '<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>get_weather\n```json\n{"city": "Paris"}\n```<｜tool▁call▁end｜>',
                  "<｜tool▁calls▁end｜>\n", END],
     },
 }

@@ -36,7 +36,7 @@ def text_of(streamed):
 
 
 def a_thousand_rest_while_two_hundred_stream(program):
-    """with 1,000 idle connections open, 200 streams at once each say what they say alone; the idle ones still answer; from the soft limit of files that a shell has"""
+    """beside 1,000 idle connections 200 streams say what each says alone, and the idle ones still answer; from the soft limit of files of a shell"""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     needed = 2 * (IDLE + STREAMS) + 200
     check(hard == resource.RLIM_INFINITY or hard >= needed, f"the hard limit of open files is {hard}")
@@ -196,7 +196,7 @@ def too_many_connections_are_told(program):
 
 
 def keys_are_asked_for(program):
-    """with --api-key and --api-key-file the API wants one of the keys, health, metrics and version do not; no key reaches the log or the command line of a child"""
+    """with --api-key and --api-key-file the API wants one of the keys; health, metrics and version do not; no key reaches the log"""
     with tempfile.TemporaryDirectory() as folder:
         keys = Path(folder) / "keys"
         keys.write_text("key-of-file-1\n# a comment\n\nkey-of-file-2\n")
@@ -204,9 +204,11 @@ def keys_are_asked_for(program):
             body = {"messages": user("[hello]")}
             for key in ("key-one", "key-two", "key-of-file-1", "key-of-file-2"):
                 server.answer(CHAT, body, headers={"Authorization": f"Bearer {key}"})
-            for wrong in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "key-one"}, {"Authorization": "Bearer key-on"}, {"Authorization": "Bearer key-one2"},
+            for wrong in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "key-one"}, {"Authorization": "Bearer key-on"},
+                          {"Authorization": "Bearer key-one2"},
                           {"Authorization": "Bearer "}, {"Authorization": "Basic key-one"}, {"Authorization": "Bearer # a comment"}):
-                for path, what in ((CHAT, body), (COMPLETIONS, {"prompt": "x"}), ("/v1/models", None), ("/tokenize", {"prompt": "x"}), ("/detokenize", {"tokens": [1]})):
+                for path, what in ((CHAT, body), (COMPLETIONS, {"prompt": "x"}), ("/v1/models", None), ("/tokenize", {"prompt": "x"}),
+                                   ("/detokenize", {"tokens": [1]})):
                     answer = server.ask(path, what, headers=wrong)
                     refused(answer, 401, code="invalid_api_key")
             for path in ("/health", "/metrics", "/version"):
@@ -214,7 +216,8 @@ def keys_are_asked_for(program):
         check(not any("key-o" in line or "key-t" in line or "wrong" in line for line in server.log), server.log)
 
 
-CASES = [a_thousand_rest_while_two_hundred_stream, slow_readers_hold_nothing, a_full_queue_says_so, loading_is_said, too_many_connections_are_told, keys_are_asked_for]
+CASES = [a_thousand_rest_while_two_hundred_stream, slow_readers_hold_nothing, a_full_queue_says_so, loading_is_said,
+         too_many_connections_are_told, keys_are_asked_for]
 
 if __name__ == "__main__":
     if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 4000:

@@ -50,7 +50,8 @@ class Page:
                 match = SAMPLE.fullmatch(line)
                 check(match, f"not a sample: {line!r}")
                 name, labels, value = match.groups()
-                check(family and (name == family or self.kinds[family] == "histogram" and name.removeprefix(family) in ("_bucket", "_sum", "_count")), f"{name} stands under {family}")
+                part = self.kinds.get(family) == "histogram" and name.removeprefix(family or "") in ("_bucket", "_sum", "_count")
+                check(name == family or part, f"{name} stands under {family}")
                 key = name, tuple(sorted(re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', labels or "")))
                 check(key not in self.values, f"{key} comes twice")
                 self.values[key] = float(value)
@@ -110,13 +111,14 @@ def names_and_aliases(server, script, _):
         equal((page.kinds[alias], page.kinds[own]), (kind, kind), alias)
         for end in ("_count", "_sum") if kind == "histogram" else ("",):
             if alias == "vllm:request_success_total":
-                equal(page.of(alias, finished_reason="stop"), page.of(own, **{"finish_reason" if own == "quadrant_requests_total" else "finished_reason": "stop"}))
+                label = "finish_reason" if own == "quadrant_requests_total" else "finished_reason"
+                equal(page.of(alias, finished_reason="stop"), page.of(own, **{label: "stop"}))
             else:
                 equal(page.of(alias + end), page.of(own + end), alias)
 
 
-WHAT_WAS_SENT = ("prompt_tokens_total", "generation_tokens_total", "time_to_first_token_seconds_count", "inter_token_latency_seconds_count", "e2e_request_latency_seconds_count",
-                 "prefix_cache_hits_total")
+WHAT_WAS_SENT = ("prompt_tokens_total", "generation_tokens_total", "time_to_first_token_seconds_count", "inter_token_latency_seconds_count",
+                 "e2e_request_latency_seconds_count", "prefix_cache_hits_total")
 
 
 def numbers_are_those_of_what_was_sent(server, script, _):

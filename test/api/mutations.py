@@ -11,14 +11,18 @@ MARK = "zqxmark"
 HOSTILE = ["null", "true", "false", "0", "1", "-1", "2", "1.5", "-0.0", "1e5", "1e308", "1e400", "-1e400", "9223372036854775808", "18446744073709551616",
            "123456789012345678901234567890123456789", "0.00000000000000000000000000000000001", "NaN", "Infinity", "-Infinity", "01", "+1", "1.", ".5", "0x10",
            '""', f'"{MARK}"', '"\\u0000"', '"\\ud800"', '"\\udc00\\ud800"', '"\\ud83c\\udfbb"', '"\\x"', '"\n"', f'"{"a" * 3000}"', "'a'", "[]", "[[]]", "{}",
-           f'{{"{MARK}": 1}}', '{"": {}}', "[null]", "[1, 2, 3]", '["a", "b", "c", "d", "e"]', "[" * 60 + "]" * 60, "[" * 5000, '{"a":' * 3000, "]", "}", ",", "",
+           f'{{"{MARK}": 1}}', '{"": {}}', "[null]", "[1, 2, 3]", '["a", "b", "c", "d", "e"]', "[" * 60 + "]" * 60, "[" * 5000, '{"a":' * 3000, "]", "}",
+           ",", "",
            "[1,]", '{"a":1,}', '{"a" 1}', "// x", "/* x */ 1"]
 # Bytes where text should be.
-BYTES = [b"\xff", b"\xc3", b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xe2\x82", b"\x00", b"\x1b", b"\xef\xbb\xbf", b"\xfe\xff", b"\\u", b"\\ud83c", b'"', b"\\"]
+BYTES = [b"\xff", b"\xc3", b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xe2\x82", b"\x00", b"\x1b", b"\xef\xbb\xbf", b"\xfe\xff",
+         b"\\u", b"\\ud83c", b'"', b"\\"]
 # What heads are broken with.
 PARTS = [b"\r\n", b"\n", b"\r", b"\r\n\r\n", b" ", b"\t", b":", b"\x00", b"\x7f", b"\xff", b"HTTP/1.1", b"HTTP/9.9", b"Transfer-Encoding: chunked\r\n",
          b"Content-Length: 0\r\n", b"Content-Length: 99999999999999999999\r\n", b"Content-Length: -1\r\n", b"Expect: 100-continue\r\n", b"Expect: 200-ok\r\n",
-         b"Connection: close\r\n", b"Upgrade: h2c\r\n", b"Host: \r\n", b" folded\r\n", b"X: " + MARK.encode() + b"\r\n", b"%00", b"%", b"?", b"#", b"//", b"*", b"A" * 500]
+         b"Connection: close\r\n", b"Upgrade: h2c\r\n", b"Host: \r\n", b" folded\r\n", b"X: " + MARK.encode() + b"\r\n", b"%00", b"%", b"?", b"#",
+         b"//", b"*",
+         b"A" * 500]
 
 
 class Mutator:

@@ -27,7 +27,8 @@ def texts_and_ids(server, script):
     for fields in ({}, {"add_generation_prompt": False}, {"tools": [WEATHER]}, {"chat_template_kwargs": {"prefix": "so: "}}):
         words = {"add_generation_prompt": True, **fields, **fields.get("chat_template_kwargs", {})}
         equal(server.answer("/tokenize", {"messages": messages, **fields})["tokens"], script.encode(rendered(script, messages=messages, **words)), fields)
-    for path, body in (("/tokenize", {}), ("/tokenize", {"prompt": 5}), ("/tokenize", {"messages": []}), ("/detokenize", {}), ("/detokenize", {"tokens": ["x"]}),
+    for path, body in (("/tokenize", {}), ("/tokenize", {"prompt": 5}), ("/tokenize", {"messages": []}), ("/detokenize", {}),
+                       ("/detokenize", {"tokens": ["x"]}),
                        ("/detokenize", {"tokens": [512]}), ("/detokenize", {"tokens": [-1]}), ("/detokenize", {"tokens": [1 << 40]})):
         refused(server.ask(path, body), 400)
 
@@ -39,7 +40,8 @@ def clients_write_no_control_tokens(server, script):
     for fields in ({"messages": user(hostile + "[hello]")}, {"messages": user("[hello]"), "chat_template_kwargs": {"prefix": hostile}},
                    {"messages": user("[hello]"), "tools": [{**WEATHER, "function": {**WEATHER["function"], "description": hostile}}]}):
         ids = server.answer("/tokenize", fields)["tokens"]
-        equal(ids.count(control), server.answer("/tokenize", {"messages": user("[hello]"), **({"tools": [WEATHER]} if "tools" in fields else {})})["tokens"].count(control))
+        plain = {"messages": user("[hello]"), **({"tools": [WEATHER]} if "tools" in fields else {})}
+        equal(ids.count(control), server.answer("/tokenize", plain)["tokens"].count(control))
 
 
 def completions_take_four_forms(server, script):
@@ -63,7 +65,8 @@ def parts_and_roles(server, script):
     split = [{"role": "user", "content": [{"type": "text", "text": "Say it."}, {"type": "text", "text": "[hello]"}]}]
     equal(choice(server.answer(CHAT, {"messages": split}))["message"]["content"], script.says("hello")[0])
     picture = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "http://localhost/x.png"}}]}]
-    for messages, place in ((picture, "messages[0].content[0]"), ([{"role": "sorcerer", "content": "x"}], "messages[0].role"), ([{"role": "user"}], "messages[0].content"),
+    for messages, place in ((picture, "messages[0].content[0]"), ([{"role": "sorcerer", "content": "x"}], "messages[0].role"),
+                            ([{"role": "user"}], "messages[0].content"),
                             ([*user("x"), {"role": "user", "content": 5}], "messages[1].content")):
         error = refused(server.ask(CHAT, {"messages": messages}), 400)
         check(place in (error["param"] or "") or place in error["message"], error)
@@ -116,7 +119,8 @@ def the_program_agrees(server, script):
             equal(default.answer("/detokenize", {"tokens": ids})["prompt"], text)
 
 
-CASES = [texts_and_ids, clients_write_no_control_tokens, completions_take_four_forms, parts_and_roles, prefixes_are_kept, a_hit_changes_no_token, the_program_agrees]
+CASES = [texts_and_ids, clients_write_no_control_tokens, completions_take_four_forms, parts_and_roles, prefixes_are_kept, a_hit_changes_no_token,
+         the_program_agrees]
 
 if __name__ == "__main__":
     with scripted(sys.argv[1], "hermes") as (served, model):

@@ -282,7 +282,8 @@ def json_object_is_a_mask(server, script):
     text_too = choice(server.answer(CHAT, {"messages": user("[json]"), "response_format": {"type": "text"}}))
     equal(text_too["message"]["content"], " Sure thing")
     logprobs = masked["logprobs"]["content"][0]
-    check(abs(logprobs["logprob"] - max(raw(script, script.id("[json]"), i) for i in script.pieces if script.bytes_of(i) == bytes(logprobs["bytes"]))) < CLOSE,
+    check(abs(logprobs["logprob"] - max(raw(script, script.id("[json]"),
+                                            i) for i in script.pieces if script.bytes_of(i) == bytes(logprobs["bytes"]))) < CLOSE,
           f"not of the raw logits: {logprobs}")
 
 

@@ -28,7 +28,8 @@ export async function classes({ client, user, OpenAI }) {
 async function filled({ client, user }) {
   const streams = [0, 1, 2, 3].map(() => {
     const begun = new AbortController();
-    const asked = client("tight").chat.completions.create({ model: "hermes", messages: user("[words]"), max_tokens: 4000, stream: true }, { signal: begun.signal });
+    const body = { model: "hermes", messages: user("[words]"), max_tokens: 4000, stream: true };
+    const asked = client("tight").chat.completions.create(body, { signal: begun.signal });
     asked.catch(() => {}); // two of them wait, and are aborted without an answer
     return begun;
   });

@@ -53,7 +53,8 @@ export async function left({ client, user, OpenAI }) {
   await assert.rejects(helper.done(), OpenAI.APIUserAbortError);
   const whole = new AbortController();
   setTimeout(() => whole.abort(), 100);
-  await client().chat.completions.create({ ...body, stream: false, n: 2 }, { signal: whole.signal }).catch((e) => assert.ok(e instanceof OpenAI.APIUserAbortError));
+  const asked = client().chat.completions.create({ ...body, stream: false, n: 2 }, { signal: whole.signal });
+  await assert.rejects(asked, OpenAI.APIUserAbortError);
   await assert.rejects(client("hermes", { timeout: 50 }).chat.completions.create({ ...body, stream: false }), OpenAI.APIConnectionTimeoutError);
 }
 

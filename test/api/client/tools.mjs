@@ -15,7 +15,8 @@ export async function calls({ client, user }) {
   for (const [cue, cities] of [["[call]", ["Paris"]], ["[calls]", ["Paris", "Rome"]]]) {
     const { choices: [c] } = await client().chat.completions.create({ model: "hermes", messages: user(cue), tools: [weather] });
     assert.equal(c.finish_reason, "tool_calls");
-    assert.deepEqual(c.message.tool_calls.map((t) => [t.type, t.function.name, JSON.parse(t.function.arguments).city]), cities.map((city) => ["function", "get_weather", city]));
+    const got = c.message.tool_calls.map((t) => [t.type, t.function.name, JSON.parse(t.function.arguments).city]);
+    assert.deepEqual(got, cities.map((city) => ["function", "get_weather", city]));
     assert.equal(new Set(c.message.tool_calls.map((t) => t.id)).size, cities.length);
   }
 }
