@@ -29,7 +29,7 @@ PLAIN = {
 LOOPS = {"words": WORDS, "on": [" on", " and"]}
 
 # Rows of their own: token -> {next: logit}. BEST is what a chain's next piece gets; the rest of the vocabulary is below FLOOR.
-BEST, FLOOR = 12.0, -8.0
+BEST, FLOOR = 12.0, -20.0
 PREFERENCES = {
     "[patient]": {END: 12, " well": 8}, " well": {END: 12, " then": 8}, " then": {END: 12, " so": 8}, " so": {END: 12, " be it": 8}, " be it": {END: 12},
     "[json]": {" Sure": 12, '{"answer":': 8}, " Sure": {" thing": 12}, " thing": {END: 12},

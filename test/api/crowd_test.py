@@ -154,8 +154,6 @@ def loading_is_said(program):
                 if answer[0] != 200:
                     refused(answer, 503)
                     bodies.append(answer[1].get("retry-after"))
-                equal(server.ask("/version")[0], 200, "/version while loading")
-                equal(server.ask("/metrics")[0], 200, "/metrics while loading")
                 time.sleep(0.05)
             print(f"  /health said 503 {seen.count(503)} times before it said 200")
             check(503 in seen and seen[-1] == 200, seen)

@@ -87,6 +87,8 @@ def whole_answers_are_exact(server, script):
     message = choice(value)["message"]
     equal((message["role"], message["content"], choice(value)["logprobs"]), ("assistant", "Hello, world!!", None))
     check(not message.get("tool_calls"), message)
+    status, _, version = server.ask("/version")
+    check(status == 200 and isinstance(version["version"], str) and version["version"], version)
     value = server.answer(COMPLETIONS, {"prompt": "[hello]", "max_tokens": 40})
     check(value["object"] == "text_completion" and set(choice(value)) >= {"index", "text", "logprobs", "finish_reason"}, value)
 

@@ -30,7 +30,7 @@ WRONG = {  # of both APIs: field: values that are refused
     "seed": [*NUMBERLESS, "1.5", "1e30", "99999999999999999999"],
     "presence_penalty": [*NUMBERLESS, "-2.1", "2.1"],
     "frequency_penalty": [*NUMBERLESS, "-2.1", "2.1"],
-    "repetition_penalty": [*NUMBERLESS, "0", "-1", "1e30"],
+    "repetition_penalty": [*NUMBERLESS, "0", "-1"],
     "logit_bias": ["5", '"a"', "[]", '{"a": 1}', '{"5": "a"}', '{"5": 101}', '{"5": -101}', '{"-1": 1}', '{"512": 1}', '{"5.5": 1}',
                    '{"99999999999999999999": 1}', '{" 5": 1}', '{"": 1}'],
     "ignore_eos": ["1", '"true"', "[]"],

@@ -6,8 +6,8 @@
               embedding: 32 at the token's own place        norm: as it is        head: column t = what follows token t
     token t ─▶ [0 … 0 32 0 … 0] ─▶ + 0 (attention, experts) ─▶ [0 … 32 … 0] ─▶ logits = table[t], exactly in f32
 
-Every number of the table is a multiple of 1/8 below 16, so that bf16 holds it. What a chain says next has BEST; what a row prefers, its
-number; all else lies between FLOOR - 4 and FLOOR by the seed.
+Every number of the table is a multiple of 1/8 within 32, so that bf16 holds it. What a chain says next has BEST; what a row prefers, its
+number; all else lies between FLOOR - 4 and FLOOR by the seed, and below that lie bytes of half characters and ids that are nobody's.
 """
 import argparse
 import json
@@ -54,6 +54,8 @@ class Scripted:
         self.pieces = {i: p for p, i in self.ids.items()}
         draw = np.random.default_rng(seed)
         self.table = FLOOR - draw.integers(0, 33, (VOCABULARY, VOCABULARY)) / 8
+        self.table[:, 0x80:0x100] -= 4
+        self.table[:, len(self.ids):] -= 7
         seen = {}
         for piece, following, logit in follows:
             a, b = self.id(piece), self.id(following)

@@ -83,7 +83,7 @@ def what_is_no_call_is_text(_):
     """without tools, or with tool_choice none, the same words are text; so is a call that was never finished"""
     for form in ("hermes", "llama"):
         with scripted(PROGRAM, form) as (server, script):
-            for fields in ({}, {"tools": [WEATHER], "tool_choice": "none"}, {"tools": []} if form == "hermes" else {}):
+            for fields in ({}, {"tools": [WEATHER], "tool_choice": "none"}):
                 for how in (whole, gathered):
                     equal(how(server, messages=user("[call]"), **fields), (script.says("call")[0], [], "stop"), (form, fields))
             for name in ("torn", "hello", "count", *(["brace"] if "brace" in script.chains else [])):
