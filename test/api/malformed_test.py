@@ -16,7 +16,7 @@ import time
 from malformed_requests import BODY, CHUNKED, GOOD, HEADS, LENGTH, TWO_READINGS, WRONG_CHAT, WRONG_COMPLETION, chunks, post
 from mutations import BYTES, HOSTILE, MARK, PARTS, Mutator
 from raw_http import Answers, ask, request
-from serving import CHAT, COMPLETIONS, WEATHER, at_once, at_rest, check, choice, equal, main, scripted, user
+from serving import CHAT, COMPLETIONS, WEATHER, at_once, at_rest, call, check, choice, equal, main, scripted, user
 
 def alive(server, script):
     equal(choice(server.answer(CHAT, {"messages": user("[hello]")}))["message"]["content"], script.says("hello")[0])
@@ -233,6 +233,12 @@ def slow_clients_are_let_go(server, script):
     alive(server, script)
 
 
+def patience(program):
+    """The flag that makes the server less patient with heads, if it has one."""
+    said = call(program, "serve", "--help")[1]
+    return ["--header-timeout", "3"] if "--header-timeout" in said else []
+
+
 CASES = [wrong_fields_are_named, bodies_are_read_with_care, mutated_json, heads_are_read_with_care, mutated_heads, abandoned_requests_hold_nothing, slow_clients_are_let_go]
 
 if __name__ == "__main__":
@@ -240,5 +246,5 @@ if __name__ == "__main__":
     SEED = int(names.pop(names.index("--seed") + 1)) if "--seed" in names else 1
     names = [n for n in names if n != "--seed"]
     print(f"seed {SEED}")
-    with scripted(sys.argv[1], "hermes") as (served, model):
+    with scripted(sys.argv[1], "hermes", *patience(sys.argv[1])) as (served, model):
         main(CASES, served, model, only=names)

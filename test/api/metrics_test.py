@@ -15,12 +15,12 @@ from serving import CHAT, COMPLETIONS, at_once, at_rest, check, equal, main, scr
 ALIASES = {  # what dashboards ask for: (its kind, our own names that say the same)
     "vllm:num_requests_running": ("gauge", "quadrant_num_requests_running", "quadrant_requests_running"),
     "vllm:num_requests_waiting": ("gauge", "quadrant_num_requests_waiting", "quadrant_requests_waiting"),
-    "vllm:kv_cache_usage_perc": ("gauge", "quadrant_kv_cache_usage_perc", "quadrant_kv_cache_usage_ratio"),
+    "vllm:kv_cache_usage_perc": ("gauge",),  # ours are the blocks
     "vllm:prompt_tokens_total": ("counter", "quadrant_prompt_tokens_total"),
     "vllm:generation_tokens_total": ("counter", "quadrant_generation_tokens_total"),
     "vllm:time_to_first_token_seconds": ("histogram", "quadrant_time_to_first_token_seconds"),
     "vllm:inter_token_latency_seconds": ("histogram", "quadrant_inter_token_latency_seconds"),
-    "vllm:e2e_request_latency_seconds": ("histogram", "quadrant_e2e_request_latency_seconds"),
+    "vllm:e2e_request_latency_seconds": ("histogram", "quadrant_e2e_request_latency_seconds", "quadrant_request_latency_seconds"),
     "vllm:request_success_total": ("counter", "quadrant_request_success_total", "quadrant_requests_total"),
     "vllm:prefix_cache_hits_total": ("counter", "quadrant_prefix_cache_hits_total", "quadrant_prefix_cache_hit_tokens_total"),
 }
@@ -106,7 +106,10 @@ def names_and_aliases(server, script, _):
     page = Page(server)
     missing = [alias for alias in ALIASES if alias not in page.kinds]
     check(not missing, f"missing: {' '.join(missing)}")
-    for alias, (kind, *_) in ALIASES.items():
+    equal(page.of("vllm:kv_cache_usage_perc"), page.of("quadrant_kv_blocks_used") / page.of("quadrant_kv_blocks_capacity"))
+    for alias, (kind, *names) in ALIASES.items():
+        if not names:
+            continue
         own = page.own(alias)
         equal((page.kinds[alias], page.kinds[own]), (kind, kind), alias)
         for end in ("_count", "_sum") if kind == "histogram" else ("",):

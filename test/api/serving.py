@@ -1,5 +1,6 @@
 """Servers for the tests of this folder, on scripted models or the default one, and what every test asks of them."""
 import contextlib
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -8,6 +9,8 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / folder) for folder in ("integration", "golden", "reference")]
 from quadrant import MODEL, PROFILES, Server, at_once, call, check, main  # noqa: E402, F401
 from scripted_checkpoint import Scripted  # noqa: E402
+
+os.environ["QUADRANT_LOG"] = "info"  # a line a request: what must not be in a log would be here
 
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 WEATHER = {"type": "function", "function": {
