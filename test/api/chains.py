@@ -68,8 +68,8 @@ FORMATS = {
                   "▁end｜>\n<｜tool▁call▁beg",
                   'in｜>function<｜tool▁sep｜>get_weather\n```json\n{"city": "Ro', 'me"}\n```<｜tool▁call▁end｜>', "<｜tool▁calls▁e", "nd｜>", END],
         "talk": ["Let me ", "see. ",
-                 '<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>get_weather\n```json\n{"city": "Paris"}\n```<｜tool▁call▁end｜>',
-                 "<｜tool▁calls▁end｜>\n", END],
+                 '<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>get_weather\n```json\n{"city": "Par',
+                 'is"}\n```<｜tool▁call▁end｜>', "<｜tool▁calls▁end｜>\n", END],
     },
 }
 

@@ -148,7 +148,7 @@ def loading_is_said(program):
                 seen.append(health[0])
                 if health[0] == 200:
                     break
-                refused(health, 503)
+                refused(health, 503, beside=["status", "progress"])
                 check("retry-after" in health[1], health)
                 answer = server.ask(CHAT, {"messages": user("Hi"), "max_tokens": 1})
                 if answer[0] != 200:

@@ -42,11 +42,11 @@ def equal(found, wanted, what=""):
     check(found == wanted, f"{what}: {found!r} is not {wanted!r}")
 
 
-def refused(answer, status, param=None, code=None, words=""):
-    """An answer of Server.ask that is an error, in the one form that errors have."""
+def refused(answer, status, param=None, code=None, words="", beside=()):
+    """An answer of Server.ask that is an error, in the one form that errors have; `beside` may stand beside it."""
     found, fields, body = answer
     equal(found, status, body)
-    check(isinstance(body, dict) and set(body) == {"error"}, f"not an error's body: {body!r}")
+    check(isinstance(body, dict) and set(body) - set(beside) == {"error"}, f"not an error's body: {body!r}")
     error = body["error"]
     equal(set(error), {"message", "type", "param", "code"}, error)
     check(isinstance(error["message"], str) and error["message"] and isinstance(error["type"], str), error)
