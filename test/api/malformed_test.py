@@ -82,7 +82,7 @@ def bodies_are_read_with_care(server, script):
 def mutated_json(server, script):
     """thousands of good bodies with a few places gone wrong: 200 where they are still good, else 4xx; on kept connections"""
     mutator, seen = Mutator(random.Random(SEED)), {}
-    jobs = [[(path, mutator.json(GOOD[path])) for _ in range(150) for path in (CHAT, CHAT, COMPLETIONS, "/tokenize", "/detokenize")] for _ in range(4)]
+    jobs = [[(path, mutator.json(GOOD[path])) for _ in range(400) for path in (CHAT, CHAT, COMPLETIONS, "/tokenize", "/detokenize")] for _ in range(4)]
 
     def work(job):
         connection = Answers(server.port)
@@ -164,7 +164,7 @@ def mutated_heads(server, script):
     mutator, seen = Mutator(random.Random(SEED + 1)), {}
     good = [request("/v1/models"), request(CHAT, {"messages": user("[hello]"), "max_tokens": 1}), request("/tokenize", {"prompt": "x"}, fields=[("X-A", MARK)]),
             post(LENGTH + b"Connection: keep-alive\r\nAccept: */*\r\n"), chunks(BODY[:10], BODY[10:]), request("/health") + request("/v1/models")]
-    sent = [mutator.bytes(mutator.draw.choice(good), PARTS) for _ in range(2500)]
+    sent = [mutator.bytes(mutator.draw.choice(good), PARTS) for _ in range(5000)]
 
     async def all_of_them():
         gate = asyncio.Semaphore(100)
