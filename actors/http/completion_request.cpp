@@ -30,7 +30,7 @@ std::vector<text_or_ids> read_prompts(request_fields& fields) {
   if (!value->is_array() || value->empty() || value->size() > max_prompts) return wrong();
   for (const auto& each : *value) {
     auto one = one_prompt(each);
-    if (!one) return wrong();
+    if (!one || (!prompts.empty() && one->index() != prompts.front().index())) return wrong();
     prompts.push_back(std::move(*one));
   }
   return prompts;
