@@ -34,6 +34,13 @@ inline std::filesystem::path default_model() {
   return std::filesystem::path(QUADRANT_SOURCE_DIR) / "model" / "default";
 }
 
+/// A random place in a text, between its characters.
+inline std::size_t any_cut(std::string_view text) {
+  auto cut = *rc::gen::inRange<std::size_t>(0, text.size() + 1);
+  while (cut < text.size() && (text[cut] & 0xC0) == 0x80) ++cut;
+  return cut;
+}
+
 /// A new empty folder, gone with this object.
 class temporary_folder {
 public:
