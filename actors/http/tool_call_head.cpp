@@ -12,7 +12,7 @@ namespace {
 using json = nlohmann::ordered_json;
 using verdict = call_head::verdict;
 
-constexpr std::size_t max_head_bytes = 1024;
+constexpr std::size_t max_head_bytes = 1024, max_spaces = 256;
 constexpr std::string_view space = " \t\r\n";
 
 std::string trimmed(std::string_view text) {
@@ -124,7 +124,10 @@ bool json_span::feed(char c) noexcept {
 }
 
 void text_cursor::spaces() noexcept {
-  if (good()) at_ = std::min(text_.find_first_not_of(space, at_), text_.size());
+  if (!good()) return;
+  const auto begin = at_;
+  at_ = std::min(text_.find_first_not_of(space, at_), text_.size());
+  if (at_ - begin > max_spaces) refuse();
 }
 
 void text_cursor::word(std::string_view expected) noexcept {

@@ -3,7 +3,8 @@
 //
 // Arguments that come last in their call can be passed on while they are made; of a call that is written in another
 // order everything is read first.
-// Limits  the head of a call ends within 1,024 bytes; a call that is read as a whole nests at most 64 deep
+// Limits  the head of a call ends within 1,024 bytes, 256 spaces on end are no part of one; a call that is read as a whole
+//         nests at most 64 deep
 // Threads one owner
 #pragma once
 #include <cstdint>

@@ -118,7 +118,7 @@ void tool_call_parser::say(std::string_view text, utterance& to) {
     return;
   }
   gap_ += text;
-  spoken_ = gap_.find_first_not_of(space) != gap_.npos;
+  spoken_ = text.find_first_not_of(space) != text.npos;
   if (spoken_) to.text += std::exchange(gap_, {});
 }
 

@@ -101,3 +101,14 @@ TEST_CASE("nothing that nests deep, or never ends, harms the parser") {
     CHECK(all.text == said);
   }
 }
+
+TEST_CASE("spaces without end are text, and cost no more than text") {
+  for (const auto format : {tool_call_format::tagged, tool_call_format::bare, tool_call_format::deepseek}) {
+    tool_call_parser parser({.format = format, .tools = some_tools()});
+    utterance all;
+    constexpr std::size_t many = 1'000'000; // looked at anew for each, they would take minutes
+    for (std::size_t i = 0; i < many; ++i) parser.push("\n", all);
+    parser.flush(all);
+    CHECK(all.text == std::string(many, '\n'));
+  }
+}
