@@ -67,7 +67,9 @@ void loadgen_flags::add_load_to(CLI::App& app) {
       ->transform(CLI::CheckedTransformer(std::map<std::string, arrival_kind>{{"poisson", arrival_kind::poisson},
                                                                               {"gamma", arrival_kind::gamma},
                                                                               {"constant", arrival_kind::constant},
-                                                                              {"at-once", arrival_kind::at_once}}));
+                                                                              {"at-once", arrival_kind::at_once}})
+                      .description(""))
+      ->type_name("KIND");
   app.add_option("--rate", rate, "requests a second (default: 1)")->check(CLI::Range(1e-6, 1e6));
   app.add_option("--burstiness", burstiness, "of gamma: 1 as poisson, above 1 in clumps (default: 4)")
       ->check(CLI::Range(1e-3, 1e3));
