@@ -106,7 +106,7 @@ TEST_CASE("a completion goes on with its prompt, and control tokens in it are th
 TEST_CASE("completions of several prompts stream with an index for each, and have no opening") {
   served s;
   http_client client(s.port());
-  client.post(completions, R"({"prompt": [[5, 6], "b"], "stream": true, "max_tokens": 3})");
+  client.post(completions, R"({"prompt": [[5, 6], [7]], "stream": true, "max_tokens": 3})");
   const auto first = s.engine.next(), second = s.engine.next();
   CHECK(first.what.tokens == std::vector<std::int32_t>{5, 6});
   say(*second.sink, "two");

@@ -25,10 +25,11 @@ TEST_CASE("a prompt is a text, ids, or a list of either") {
   CHECK(accepted(R"({"prompt": "a"})").prompts == std::vector<text_or_ids>{"a"});
   CHECK(accepted(R"({"prompt": [1, 2]})").prompts == std::vector<text_or_ids>{ids{1, 2}});
   CHECK(accepted(R"({"prompt": ["a", "b"]})").prompts == std::vector<text_or_ids>{"a", "b"});
-  CHECK(accepted(R"({"prompt": [[1], "b", [2, 3]]})").prompts == std::vector<text_or_ids>{ids{1}, "b", ids{2, 3}});
-  for (const std::string wrong : {R"({})", R"({"prompt": null})", R"({"prompt": 1})", R"({"prompt": []})",
-                                  R"({"prompt": [[]]})", R"({"prompt": [-1]})", R"({"prompt": [1.5]})",
-                                  R"({"prompt": [1, "a"]})", R"({"prompt": [3000000000]})", R"({"prompt": {"a": 1}})"})
+  CHECK(accepted(R"({"prompt": [[1], [2, 3]]})").prompts == std::vector<text_or_ids>{ids{1}, ids{2, 3}});
+  for (const std::string wrong :
+       {R"({})", R"({"prompt": null})", R"({"prompt": 1})", R"({"prompt": []})", R"({"prompt": [[]]})",
+        R"({"prompt": [-1]})", R"({"prompt": [1.5]})", R"({"prompt": [1, "a"]})", R"({"prompt": [[1], "a"]})",
+        R"({"prompt": [3000000000]})", R"({"prompt": {"a": 1}})"})
     CHECK(refused(wrong) == "prompt");
   std::string many;
   for (int i = 0; i < 17; ++i) many += (i > 0 ? ",\"a\"" : "\"a\"");
