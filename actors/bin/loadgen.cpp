@@ -28,9 +28,8 @@ using json = nlohmann::ordered_json;
 
 struct loadgen_flags {
   std::string url = "http://127.0.0.1:" + std::to_string(default_port), model, api_key, endpoint = "chat", extra;
-  std::optional<loadgen::arrival_kind> arrivals;
   std::optional<double> rate, burstiness;
-  std::string trace, prompts, input = "128", output = "64";
+  std::string arrivals, trace, prompts, input = "128", output = "64";
   double speed = 1, scale = 1;
   std::size_t limit = 0, max_concurrency = 0;
   std::int32_t max_input = 0, max_output = 0;
@@ -62,14 +61,8 @@ void loadgen_flags::add_to(CLI::App& app) {
 }
 
 void loadgen_flags::add_load_to(CLI::App& app) {
-  using loadgen::arrival_kind;
   app.add_option("--arrivals", arrivals, "poisson, gamma, constant or at-once (default: the trace's times, or poisson)")
-      ->transform(CLI::CheckedTransformer(std::map<std::string, arrival_kind>{{"poisson", arrival_kind::poisson},
-                                                                              {"gamma", arrival_kind::gamma},
-                                                                              {"constant", arrival_kind::constant},
-                                                                              {"at-once", arrival_kind::at_once}})
-                      .description(""))
-      ->type_name("KIND");
+      ->check(CLI::IsMember({"poisson", "gamma", "constant", "at-once"}));
   app.add_option("--rate", rate, "requests a second (default: 1)")->check(CLI::Range(1e-6, 1e6));
   app.add_option("--burstiness", burstiness, "of gamma: 1 as poisson, above 1 in clumps (default: 4)")
       ->check(CLI::Range(1e-3, 1e3));
@@ -131,11 +124,12 @@ struct load {
 result<load> plan_load(const loadgen_flags& flags, std::uint64_t seed) {
   using loadgen::arrival_kind;
   load made;
-  const bool own_times = flags.trace.empty() || flags.arrivals || flags.rate || flags.burstiness;
-  const loadgen::arrivals how{
-      .kind = flags.arrivals.value_or(flags.burstiness ? arrival_kind::gamma : arrival_kind::poisson),
-      .rate = flags.rate.value_or(1),
-      .burstiness = flags.burstiness.value_or(4)};
+  const bool own_times = flags.trace.empty() || !flags.arrivals.empty() || flags.rate || flags.burstiness;
+  loadgen::arrivals how{.kind = flags.burstiness ? arrival_kind::gamma : arrival_kind::poisson,
+                        .rate = flags.rate.value_or(1),
+                        .burstiness = flags.burstiness.value_or(4)};
+  for (const auto kind : {arrival_kind::poisson, arrival_kind::gamma, arrival_kind::constant, arrival_kind::at_once})
+    if (flags.arrivals == loadgen::to_string(kind)) how.kind = kind;
   if (flags.burstiness && how.kind != arrival_kind::gamma)
     return {errc::invalid_argument, "--burstiness is of --arrivals gamma"};
   if (flags.rate && how.kind == arrival_kind::at_once)
