@@ -1,5 +1,6 @@
 #include "config/log.hpp"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <map>
@@ -44,6 +45,12 @@ std::string quoted(std::string_view text) {
   return to += '"';
 }
 
+/// One word stands as it is, so that a line stays one line and its fields stay apart.
+std::string as_word(std::string_view text) {
+  const auto plain = [](char c) { return c > ' ' && c != '"' && c != '=' && c != '\x7f'; };
+  return !text.empty() && std::ranges::all_of(text, plain) ? std::string(text) : quoted(text);
+}
+
 std::string line(std::string_view who, std::string_view what, std::span<const field> fields) {
   auto to =
       as_json ? "\"who\":" + quoted(who) + ",\"what\":" + quoted(what) : std::string(who).append(": ").append(what);
@@ -51,7 +58,7 @@ std::string line(std::string_view who, std::string_view what, std::span<const fi
     if (as_json)
       to.append(",").append(quoted(f.name)).append(":").append(f.quoted ? quoted(f.value) : f.value);
     else
-      to.append(" ").append(f.name).append("=").append(f.value);
+      to.append(" ").append(f.name).append("=").append(as_word(f.value));
   }
   return to;
 }
