@@ -112,7 +112,8 @@ private:
   const std::int64_t started_ =
       std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
   std::uint16_t port_ = 0;
-  bool draining_ = false, resting_ = false; ///< resting_: accept failed, and is tried again at the next tick
+  bool draining_ = false, stopped_ = false; ///< stopped_: no further tick
+  bool resting_ = false;                    ///< accept failed, and is tried again at the next tick
   std::thread thread_;
 
   std::mutex mutex_;
@@ -193,7 +194,10 @@ void http_server::core::stop() {
   drain(std::chrono::milliseconds(0));
   aside_.join(); // what they do may still be posted
   asking_.join();
-  asio::post(*io_, [this] { timer_.cancel(); });
+  asio::post(*io_, [this] {
+    stopped_ = true; // a tick that is due already cannot be cancelled
+    timer_.cancel();
+  });
   work_.reset();
   thread_.join();
 }
@@ -251,7 +255,7 @@ void http_server::core::tick() {
   const auto shortest = std::min({a.idle_ms, a.head_ms, a.body_ms, a.stall_ms, a.linger_ms});
   timer_.expires_after(std::chrono::milliseconds(std::clamp<std::int64_t>(shortest / 4, 5, 1000)));
   timer_.async_wait([this](const boost::system::error_code& code) {
-    if (code) return;
+    if (code || stopped_) return;
     const auto now = now_ms();
     each([now](connection& c) { c.tick(now); });
     if (std::exchange(resting_, false) && !draining_) accept();

@@ -1,5 +1,6 @@
 // The door itself: loading, keys, names of requests, and what is asked of the model's words.
 #include <algorithm>
+#include <thread>
 
 #include "config/progress.hpp"
 #include "test/actors/http/served.hpp"
@@ -47,6 +48,18 @@ TEST_CASE("a door that never gets a model ends like any other") {
   client.get("/health");
   CHECK(client.receive().status == 503);
   CHECK(door.server->drain(std::chrono::seconds(10)) == 0);
+}
+
+TEST_CASE("a door ends at once, also in the moment of its tick") {
+  actors::http::limits allowed;
+  allowed.linger_ms = 1; // a tick every 5 ms
+  for (int i = 0; i < 300; ++i) {
+    open_door door(allowed);
+    http_client client(door.port());
+    client.get("/version");
+    client.receive();
+    std::this_thread::sleep_for(std::chrono::microseconds(4'000 + i % 100 * 10));
+  }
 }
 
 TEST_CASE("where there are keys, one is needed, except to see how the server is") {
