@@ -110,8 +110,8 @@ class FakeServer:
                 await self.handle(ask)
                 if ask.ended:
                     return
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
+        except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
+            pass  # the client has gone, or the test
         finally:
             writer.close()
 
