@@ -11,13 +11,21 @@ std::shared_ptr<const void> sampler_slots::begin(const batch& step, const std::i
                                                  const std::int32_t* position, gpu::logit_rules* rules,
                                                  const gpu::event* masks) {
   std::vector<wanted_mask> wanted;
-  const auto unslotted = std::make_shared<std::vector<entry>>(); // outputs without a slot: the first token of an answer
-  unslotted->reserve(step.outputs.size());
+  std::shared_ptr<std::vector<entry>> unslotted; // of outputs without a slot: the first token of an answer
+  const auto entry_of = [&](const batch::output& out) -> entry& {
+    if (out.slot >= 0) return slots_[std::size_t(out.slot)];
+    if (!unslotted) {
+      unslotted = std::make_shared<std::vector<entry>>();
+      unslotted->reserve(step.outputs.size()); // their places stay
+    }
+    return unslotted->emplace_back();
+  };
   for (std::size_t i = 0; i < step.outputs.size(); ++i) {
     const auto& out = step.outputs[i];
-    auto& e = out.slot >= 0 ? slots_[std::size_t(out.slot)] : unslotted->emplace_back();
-    if (out.opens || out.slot < 0) e = {.rules = out.rules};
     rules[i] = {};
+    if (out.slot < 0 && !out.rules) continue;
+    auto& e = entry_of(out);
+    if (out.opens || out.slot < 0) e = {.rules = out.rules};
     if (!e.rules) continue;
     if (out.slot >= 0 && e.rules->counts_tokens && input[i] >= 0) e.made.push_back(input[i]); // below 0: it will end
     rules[i] = {.prompt = e.rules->prompt,
