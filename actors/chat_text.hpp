@@ -16,7 +16,7 @@
 #include <nlohmann/json.hpp>
 
 #include "config/result.hpp"
-#include "gpu/ops.hpp"
+#include "gpu/sampling.hpp"
 #include "model/chat_template.hpp"
 #include "model/model_config.hpp"
 #include "model/tokenizer.hpp"

@@ -11,7 +11,6 @@
 #include "actors/attention_host.hpp"
 #include "actors/interfaces.hpp"
 #include "actors/observed.hpp"
-#include "gpu/ops.hpp"
 #include "scheduler/decode_scheduler.hpp"
 
 namespace quadrant::actors {

@@ -16,7 +16,7 @@
 #include "actors/token_sink.hpp"
 #include "config/result.hpp"
 #include "config/topology.hpp"
-#include "gpu/ops.hpp"
+#include "gpu/sampling.hpp"
 #include "model/model_config.hpp"
 
 namespace quadrant::actors {

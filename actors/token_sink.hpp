@@ -7,7 +7,7 @@
 #include <string_view>
 
 #include "config/result.hpp"
-#include "gpu/ops.hpp"
+#include "gpu/sampling.hpp"
 
 namespace quadrant::actors {
 

@@ -14,6 +14,7 @@
 #include "gpu/dtype.hpp"
 #include "gpu/kv_layout.hpp"
 #include "gpu/packed_weight.hpp"
+#include "gpu/sampling.hpp"
 #include "gpu/team.hpp"
 
 namespace quadrant::gpu {
@@ -45,27 +46,6 @@ struct sequence_rows {
     const auto reached = std::min(end_segment, position / segment_tokens + 1);
     return first_segment == 0 ? std::min(1, reached) : std::max(0, reached - first_segment);
   }
-};
-
-struct sampling {
-  float temperature = 0; ///< 0: greedy
-  float top_p = 1, min_p = 0;
-  std::int32_t top_k = 0; ///< 0: all
-  std::uint64_t seed = 0;
-  std::uint32_t sample_index = 0;
-  float presence = 0, frequency = 0; ///< penalties for tokens of the answer: once, and for each time
-  float repetition = 1;              ///< penalty for tokens of the prompt and the answer; 1: none
-};
-
-struct logit_bias {
-  std::int32_t id;
-  float bias;
-};
-
-/// log softmax of one logit among its row, before any filter.
-struct token_logprob {
-  std::int32_t id;
-  float logprob;
 };
 
 // ---- element and row ops ------------------------------------------------------------------------------------------
@@ -340,27 +320,11 @@ struct combine_args {
 
 // ---- output -------------------------------------------------------------------------------------------------------
 
-/// What changes one row of logits before it is filtered, in this order:
-///   repetition  of each id in `prompt` or `made`: l > 0 ? l / r : l * r
-///   presence, frequency  of each id that is n times in `made`: l -= fma(frequency, n, presence)
-///   bias        l += bias, one after the other
-///   mask        -inf where bit id % 64 of word id / 64 is not set
-///   banned      -inf, unless that leaves nothing
-/// Ids are below V.
-struct logit_rules {
-  std::span<const std::int32_t> prompt{}, made{};
-  std::span<const logit_bias> bias{};
-  const std::uint64_t* mask = nullptr; ///< null: all may come
-  std::span<const std::int32_t> banned{};
-  std::int32_t top_logprobs = -1; ///< of so many tokens, and the chosen one; -1: none
-};
-inline constexpr std::int32_t max_top_logprobs = 20;
-
-/// One token per row r, of logits_row[r] of logits [.., V] (rules 12, 13). Order: the row's rules, temperature, top-k, top-p, min-p, then
-/// Gumbel-max with Philox key seed, counter (position, token id, sample index). token_slots[slot[r]] = token; token[r] =
-/// token, or -1 if the row holds a NaN or Inf, or no token may come. digest[r] = xxh3_64 of the row's V floats. logprobs, of the row as it is:
-/// l - max - log(16-lane sum of exp(l - max)), rule 3; the chosen token's comes first, then
-/// the top_logprobs likeliest by (logit descending, id ascending).
+/// One token per row r, of logits_row[r] of logits [.., V] (rules 12, 13). Order: the row's rules, temperature, top-k,
+/// top-p, min-p, then Gumbel-max with Philox key seed, counter (position, token id, sample index). token_slots[slot[r]] =
+/// token; token[r] = token, or -1 if the row holds a NaN or Inf, or no token may come. digest[r] = xxh3_64 of the row's V
+/// floats. logprobs, of the row as it is: l - max - log(16-lane sum of exp(l - max)), rule 3; the chosen token's comes
+/// first, then the top_logprobs likeliest by (logit descending, id ascending).
 struct sample_args {
   const float* logits;
   std::int32_t rows, vocab;

@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "gpu/event.hpp"
-#include "gpu/ops.hpp"
+#include "gpu/sampling.hpp"
 #include "model/grammar/grammar.hpp"
 
 namespace quadrant::model {
