@@ -3,6 +3,7 @@ import http.client
 import json
 import os
 import resource
+import secrets
 import socket
 import subprocess
 import sys
@@ -16,10 +17,21 @@ PROFILES = ROOT / "config" / "profiles"
 MODEL = ROOT / "model" / "default"
 
 
+_ports = set()  # given out by this process
+
+
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A port that nobody listens on, below those that the kernel gives to clients: a crowd of them would soon have it."""
+    while True:
+        port = secrets.randbelow(17000) + 15000
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        if port not in _ports:
+            _ports.add(port)
+            return port
 
 
 def check(condition, what):
